@@ -1,0 +1,1 @@
+"""From simulators to scenes, and from scenes to observations, rewards, terminations and metrics."""

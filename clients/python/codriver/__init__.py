@@ -1,0 +1,1 @@
+"""Client of codriver agent servers: stubs, tensor codecs, remote policies, Gymnasium bridges."""

@@ -1,0 +1,1 @@
+"""The agent server: sessions, the batcher, policies and the services that drive simulators over gRPC."""
