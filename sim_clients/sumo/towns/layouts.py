@@ -1,0 +1,111 @@
+"""The towns: alder to train in, birch to test in, acorn for quick tests. Distances in metres."""
+
+from __future__ import annotations
+
+from sim_clients.sumo.towns.plan import Kind, Town
+
+SIGNAL, STOP, ZEBRA = Kind.SIGNAL, Kind.STOP, Kind.ZEBRA
+
+
+def alder() -> Town:
+    """Training town: a grid with a two-lane avenue, rounded corners and a roundabout."""
+    town = Town("alder")
+    for name, x, y, kind in (
+        ("west", 0, 140, SIGNAL),
+        ("mill", 0, 280, STOP),
+        ("south", 150, 0, SIGNAL),
+        ("market", 150, 140, SIGNAL),
+        ("north", 150, 420, STOP),
+        ("quay", 310, 0, STOP),
+        ("bridge", 310, 140, SIGNAL),
+        ("school", 310, 280, SIGNAL),
+        ("park", 310, 420, SIGNAL),
+        ("east", 470, 140, SIGNAL),
+        ("church", 470, 280, SIGNAL),
+        ("zebra_park", 390, 280, ZEBRA),
+        ("zebra_mill", 0, 210, ZEBRA),
+        ("zebra_quay", 230, 0, ZEBRA),
+    ):
+        town.junction(name, x, y, kind)
+    town.roundabout("ring", 150, 280, 20, {"e": 0, "n": 90, "w": 180, "s": 270})
+    town.road("south", "west", (0, 0, 35))
+    town.road("south", "zebra_quay")
+    town.road("zebra_quay", "quay")
+    town.road("quay", "east", (470, 0, 40))
+    town.road("east", "church")
+    town.road("church", "park", (470, 420, 45))
+    town.road("park", "north")
+    town.road("north", "mill", (0, 420, 30))
+    town.road("mill", "zebra_mill")
+    town.road("zebra_mill", "west")
+    town.road("west", "market", lanes=2)
+    town.road("market", "bridge", lanes=2)
+    town.road("bridge", "east", lanes=2)
+    town.road("south", "market")
+    town.road("market", "ring.s")
+    town.road("ring.n", "north")
+    town.road("mill", "ring.w")
+    town.road("ring.e", "school")
+    town.road("quay", "bridge")
+    town.road("bridge", "school", lanes=2)
+    town.road("school", "zebra_park")
+    town.road("zebra_park", "church")
+    town.road("school", "park")
+    return town
+
+
+def birch() -> Town:
+    """Test town: slanted streets, a winding road, a five-sided block and a three-armed roundabout."""
+    town = Town("birch")
+    for name, x, y, kind in (
+        ("dock", 40, 20, STOP),
+        ("harbour", 200, -10, SIGNAL),
+        ("foundry", 380, 30, SIGNAL),
+        ("chapel", 10, 180, SIGNAL),
+        ("square", 180, 150, SIGNAL),
+        ("theatre", 350, 170, SIGNAL),
+        ("garden", 520, 190, STOP),
+        ("hill", 60, 340, SIGNAL),
+        ("station", 240, 310, SIGNAL),
+        ("college", 470, 350, SIGNAL),
+        ("zebra_hill", 150, 325, ZEBRA),
+        ("zebra_dock", 120, 5, ZEBRA),
+    ):
+        town.junction(name, x, y, kind)
+    town.roundabout("orbit", 370, 320, 19, {"e": 15, "w": 180, "s": 262})
+    town.road("dock", "zebra_dock")
+    town.road("zebra_dock", "harbour")
+    town.road("harbour", "foundry", (290, -40, 80))
+    town.road("foundry", "garden", (520, 40, 40))
+    town.road("garden", "college", (540, 300, 50))
+    town.road("college", "hill", (460, 450, 45), (70, 440, 45))
+    town.road("hill", "chapel", (0, 260, 60))
+    town.road("chapel", "dock", (-10, 80, 60))
+    town.road("hill", "zebra_hill")
+    town.road("zebra_hill", "station")
+    town.road("station", "orbit.w")
+    town.road("orbit.e", "college")
+    town.road("theatre", "orbit.s")
+    town.road("chapel", "square", lanes=2)
+    town.road("square", "theatre", lanes=2)
+    town.road("theatre", "garden", lanes=2)
+    town.road("harbour", "square")
+    town.road("foundry", "theatre")
+    town.road("square", "station", lanes=2)
+    return town
+
+
+def acorn() -> Town:
+    """Fixture for tests: one crossing with lights and four loops around it, one with a stop and a zebra."""
+    town = Town("acorn")
+    town.junction("centre", 0, 0, SIGNAL)
+    town.junction("end", 120, 0, STOP)
+    town.junction("zebra", 60, 0, ZEBRA)
+    town.road("centre", "zebra")
+    town.road("zebra", "end")
+    town.road("end", "centre", (120, 90, 25), (0, 90, 25))
+    town.road("end", "centre", (120, -90, 25), (0, -90, 25), name="south")
+    return town
+
+
+LAYOUTS = {"alder": alder, "birch": birch, "acorn": acorn}
