@@ -1,0 +1,1 @@
+"""Traffic rules: what the ego must heed ahead, and what it has broken."""
