@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sim_clients.sumo.towns import network, opendrive, signs
+from sim_clients.sumo.towns import extras, network, opendrive
 from sim_clients.sumo.towns.layouts import LAYOUTS
 
 
@@ -19,7 +19,7 @@ def build(name: str, folder: Path) -> None:
     xodr, net = folder / f"{name}.xodr", folder / f"{name}.net.xml.gz"
     opendrive.write(town, xodr)
     network.build(town, xodr, net)
-    signs.write(net, folder / f"{name}.json")
+    extras.write(town, net, folder / f"{name}.json")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -58,9 +58,8 @@ def birch() -> Town:
     """Test town: slanted streets, a winding road, a five-sided block and a three-armed roundabout."""
     town = Town("birch")
     for name, x, y, kind in (
-        ("dock", 40, 20, STOP),
         ("harbour", 200, -10, SIGNAL),
-        ("foundry", 380, 30, SIGNAL),
+        ("foundry", 380, 30, STOP),
         ("chapel", 10, 180, SIGNAL),
         ("square", 180, 150, SIGNAL),
         ("theatre", 350, 170, SIGNAL),
@@ -73,14 +72,13 @@ def birch() -> Town:
     ):
         town.junction(name, x, y, kind)
     town.roundabout("orbit", 370, 320, 19, {"e": 15, "w": 180, "s": 262})
-    town.road("dock", "zebra_dock")
     town.road("zebra_dock", "harbour")
     town.road("harbour", "foundry", (290, -40, 80))
     town.road("foundry", "garden", (520, 40, 40))
     town.road("garden", "college", (540, 300, 50))
     town.road("college", "hill", (460, 450, 45), (70, 440, 45))
     town.road("hill", "chapel", (0, 260, 60))
-    town.road("chapel", "dock", (-10, 80, 60))
+    town.road("chapel", "zebra_dock", (-10, 80, 45), (40, 20, 30))
     town.road("hill", "zebra_hill")
     town.road("zebra_hill", "station")
     town.road("station", "orbit.w")
