@@ -1,0 +1,1 @@
+"""What a drive is scored by: energy, the record of an episode, the summary of many."""
