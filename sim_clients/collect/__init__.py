@@ -1,0 +1,1 @@
+"""Collection: driving recorded with expert labels, as a dataset to learn from."""

@@ -1,0 +1,172 @@
+"""``codriver collect``: record driving with expert labels."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from codriver import __version__
+from codriver.dataset import DatasetError, Manifest, merge_manifests, read_manifest
+from codriver.errors import CodriverError
+from sim_clients.drive.arguments import add_town_arguments, fraction, positive
+from sim_clients.drive.config import Perturbation, Recording, WorkerConfig
+from sim_clients.drive.loop import DriveLoop
+from sim_clients.drive.pool import WorkerPool
+from sim_clients.drive.progress import EpisodeProgress
+from sim_clients.drive.recorder import episode_id
+from sim_clients.drive.server import local_server
+from sim_clients.drive.session import open_drive
+from sim_clients.drive.tasks import TaskList
+from sim_clients.scene import STEP_S
+from sim_clients.simulator import EpisodeTask, SimulatorError
+from sim_clients.simulators import load_simulator
+
+MAX_EPISODE_S = 300.0
+"""Longest recorded episode (Found-RL's data)."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the verb's argument parser."""
+    parser = argparse.ArgumentParser(
+        prog="codriver collect",
+        description="Records driving as a dataset: what was seen, what the expert would do, what was done. "
+        "The same command continues an interrupted run.",
+        epilog="example: codriver collect --out data/expert --episodes 100",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="dataset directory")
+    parser.add_argument("--sim", default="sumo", help="simulator (default: %(default)s)")
+    add_town_arguments(parser, town=None)
+    parser.add_argument(
+        "--episodes", type=positive, default=100, help="episodes to drive (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--policy",
+        help="let this policy drive and the expert label what it meets (default: the expert drives)",
+    )
+    parser.add_argument(
+        "--expert-share",
+        type=fraction,
+        default=0.0,
+        help="with --policy: share of time that the expert drives",
+    )
+    parser.add_argument(
+        "--steer-noise",
+        type=fraction,
+        default=0.25,
+        help="largest steering disturbance (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--speed-noise",
+        type=fraction,
+        default=0.5,
+        help="largest acceleration disturbance (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--traffic-spread",
+        type=fraction,
+        default=0.5,
+        help="vary vehicles and pedestrians between episodes by this share (default: %(default)s)",
+    )
+    parser.add_argument("--keep-violations", action="store_true", help="do not cut what led to a violation")
+    parser.add_argument("--no-pictures", action="store_true", help="leave out the 192x192 pictures")
+    parser.add_argument("--json", action="store_true", help="print what was recorded as JSON")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb."""
+    arguments = parser().parse_args(argv)
+    if arguments.expert_share and not arguments.policy:
+        parser().error("--expert-share needs --policy")
+    try:
+        manifest = _collect(arguments)
+    except (CodriverError, DatasetError, SimulatorError, OSError) as error:
+        print(f"codriver collect: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("codriver collect: stopped; the same command continues", file=sys.stderr)
+        return 130
+    figures = _figures(manifest, arguments.out)
+    if arguments.json:
+        print(json.dumps(figures))
+    else:
+        print(
+            f"{figures['rows']} rows of {figures['episodes']} episodes in {arguments.out}, {figures['mb']} MB"
+        )
+    return 0
+
+
+def _figures(manifest: Manifest, directory: Path) -> dict[str, Any]:
+    return {
+        "directory": str(directory),
+        "rows": manifest.rows,
+        "episodes": len(manifest.episode_ids()),
+        "mb": round(sum(shard.nbytes for shard in manifest.shards) / 1e6, 1),
+    }
+
+
+def _missing(tasks: TaskList, directory: Path) -> Iterator[EpisodeTask]:
+    """Yields the tasks that the dataset does not hold yet."""
+    try:
+        stored = set(read_manifest(directory).episode_ids())
+    except DatasetError:
+        if any(directory.glob("manifest*.json")):
+            raise
+        stored = set()
+    return (task for task in tasks if episode_id(task) not in stored)
+
+
+def _collect(arguments: argparse.Namespace) -> Manifest:
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    town = arguments.town or load_simulator(arguments.sim).training_town
+    tasks = TaskList(
+        arguments.seed,
+        arguments.episodes,
+        arguments.vehicles,
+        arguments.walkers,
+        traffic_spread=arguments.traffic_spread,
+    )
+    missing = list(_missing(tasks, arguments.out))
+    driver = "server" if arguments.policy else "expert"
+    provenance = {
+        "collector": f"codriver {__version__}",
+        "simulator": arguments.sim,
+        "town": town,
+        "seed": arguments.seed,
+        "driver": Path(arguments.policy).name if arguments.policy else "expert",
+        "expert_share": arguments.expert_share if arguments.policy else 1.0,
+        "steer_noise": arguments.steer_noise,
+        "speed_noise": arguments.speed_noise,
+    }
+    recording = Recording(
+        str(arguments.out), not arguments.no_pictures, not arguments.keep_violations, provenance
+    )
+    configs = [
+        WorkerConfig(
+            env,
+            arguments.sim,
+            town,
+            driver="server" if arguments.policy else "expert",
+            max_steps=round(MAX_EPISODE_S / STEP_S),
+            perturbation=Perturbation(steer=arguments.steer_noise, speed=arguments.speed_noise),
+            expert_share=arguments.expert_share,
+            recording=recording,
+            seed=arguments.seed,
+        )
+        for env in range(min(arguments.envs, max(1, len(missing))))
+    ]
+    if missing:
+        with contextlib.ExitStack() as stack:
+            answer = None
+            if driver == "server":
+                address = stack.enter_context(local_server(arguments.policy))
+                answer = stack.enter_context(open_drive(address, len(configs)))
+            pool = stack.enter_context(WorkerPool(configs))
+            progress = stack.enter_context(EpisodeProgress(f"collecting in {town}", len(missing)))
+            DriveLoop(pool, iter(missing), answer, on_step=progress.step, on_episode=progress.episode).run()
+    return merge_manifests(arguments.out)

@@ -1,0 +1,142 @@
+"""``codriver demo``: see it drive."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from codriver.errors import CodriverError
+from sim_clients.demo.contact_sheet import ContactSheet
+from sim_clients.demo.frames import Frame, to_frame
+from sim_clients.demo.summary import DriveSummary
+from sim_clients.drive.arguments import natural, positive
+from sim_clients.drive.config import WorkerConfig
+from sim_clients.drive.loop import DriveLoop, Episode, Step
+from sim_clients.drive.pool import WorkerPool
+from sim_clients.drive.progress import EpisodeProgress
+from sim_clients.drive.server import local_server
+from sim_clients.drive.session import open_drive
+from sim_clients.drive.tasks import TaskList
+from sim_clients.simulator import SimulatorError
+from sim_clients.simulators import load_simulator
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the verb's argument parser."""
+    parser = argparse.ArgumentParser(
+        prog="codriver demo",
+        description="Starts an agent server and a simulator, and shows the policy driving.",
+        epilog="example: codriver demo --web",
+    )
+    parser.add_argument("--sim", default="sumo", help="simulator (default: %(default)s)")
+    parser.add_argument("--town", help="town to drive in (default: the simulator's test town)")
+    parser.add_argument("--policy", help="policy directory (default: the shipped policy)")
+    parser.add_argument(
+        "--episodes", type=positive, default=1, help="episodes to drive (default: %(default)s)"
+    )
+    parser.add_argument("--steps", type=positive, help="stop after this many steps (10 a second)")
+    parser.add_argument(
+        "--vehicles", type=natural, default=60, help="vehicles in town (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--walkers", type=natural, default=40, help="pedestrians in town (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=natural, default=0, help="seed of route and traffic (default: %(default)s)"
+    )
+    look = parser.add_mutually_exclusive_group()
+    look.add_argument("--headless", action="store_true", help="no live view")
+    look.add_argument("--web", action="store_true", help="live view in the browser")
+    look.add_argument("--rrd", type=Path, help="write the view to this file")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/demo"),
+        help="folder of the contact sheet (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb."""
+    arguments = parser().parse_args(argv)
+    try:
+        summary = _run(arguments)
+    except (CodriverError, SimulatorError, OSError) as error:
+        print(f"codriver demo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("codriver demo: stopped", file=sys.stderr)
+        return 130
+    print(json.dumps(summary.to_dict()) if arguments.json else summary.to_text())
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> DriveSummary:
+    say = _say
+    town = arguments.town or load_simulator(arguments.sim).test_town
+    summary, sheet = DriveSummary(town), ContactSheet()
+    config = WorkerConfig(0, arguments.sim, town, picture=True, seed=arguments.seed)
+    tasks = TaskList(arguments.seed, arguments.episodes, arguments.vehicles, arguments.walkers)
+    say("starting the agent server")
+    with contextlib.ExitStack() as stack:
+        address = stack.enter_context(local_server(arguments.policy))
+        say(
+            f"starting {arguments.sim} in {town}: {arguments.vehicles} vehicles, {arguments.walkers} pedestrians"
+        )
+        pool = stack.enter_context(WorkerPool([config]))
+        answer = stack.enter_context(open_drive(address, 1, picture=True))
+        views: list[Callable[[Frame], None]] = [sheet.add, summary.add]
+        view = _open_view(arguments)
+        if view is not None:
+            stack.callback(view.close)
+            views.append(view.add)
+            say(view.where)
+        total = arguments.steps
+        progress = stack.enter_context(EpisodeProgress("driving", total, count_steps=True))
+
+        def show(step: Step) -> None:
+            frame = to_frame(step)
+            for receive in views:
+                receive(frame)
+            progress.step(step)
+
+        def end(episode: Episode) -> None:
+            summary.end(episode)
+            progress.episode(episode)
+
+        DriveLoop(pool, iter(tasks), answer, on_step=show, on_episode=end, max_rows=arguments.steps).run()
+    path = arguments.out / "contact_sheet.png"
+    sheet.write(path, f"codriver: {summary.policy} in {town}")
+    summary.files.append(str(path))
+    if view is not None and view.file is not None:
+        summary.files.append(str(view.file))
+    return summary
+
+
+def _open_view(arguments: argparse.Namespace) -> Any:
+    if arguments.headless:
+        return None
+    try:
+        from sim_clients.demo.rerun_view import RerunView
+    except ImportError as error:
+        raise SimulatorError(
+            f"the live view needs {error.name}: pip install 'codriver[view]', or add --headless"
+        ) from error
+    if arguments.web:
+        return RerunView("web")
+    has_display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    if arguments.rrd is None and (has_display or sys.platform == "darwin"):
+        return RerunView("window")
+    return RerunView(arguments.rrd or arguments.out / "drive.rrd")
+
+
+def _say(text: str) -> None:
+    print(f"demo: {text}", file=sys.stderr, flush=True)

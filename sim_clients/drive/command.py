@@ -1,0 +1,128 @@
+"""``codriver drive NAME``: connect a simulator to an agent server and drive."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from pathlib import Path
+
+from codriver.errors import CodriverError
+from sim_clients.drive.arguments import add_town_arguments, fraction, positive
+from sim_clients.drive.config import Recording, WorkerConfig
+from sim_clients.drive.loop import DriveLoop, Episode
+from sim_clients.drive.pool import WorkerPool
+from sim_clients.drive.progress import EpisodeProgress
+from sim_clients.drive.session import open_drive
+from sim_clients.drive.tasks import TaskList
+from sim_clients.metrics.episode import EpisodeRecord
+from sim_clients.metrics.summary import summarise
+from sim_clients.simulator import SimulatorError
+from sim_clients.simulators import load_simulator
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the verb's argument parser."""
+    parser = argparse.ArgumentParser(
+        prog="codriver drive",
+        description="Runs simulator processes whose observations an agent server answers.",
+        epilog="example: codriver drive sumo --server 127.0.0.1:50551 --envs 2 --episodes 10",
+    )
+    parser.add_argument("simulator", help="simulator, for example sumo")
+    parser.add_argument(
+        "--server", required=True, metavar="ADDR", help="agent server: host:port or unix:PATH"
+    )
+    add_town_arguments(parser, town=None)
+    parser.add_argument("--episodes", type=positive, help="episodes to drive (default: until interrupted)")
+    parser.add_argument(
+        "--steps", type=positive, help="stop after this many steps of all environments together"
+    )
+    parser.add_argument("--train", action="store_true", help="training terminations and endless routes")
+    parser.add_argument(
+        "--soft", type=fraction, default=0.0, help="share of soft resets (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--policy-id", help="policy of the server to drive with (default: the server's default)"
+    )
+    parser.add_argument("--picture", action="store_true", help="send the 192x192 picture with every row")
+    parser.add_argument(
+        "--record", type=Path, metavar="DIR", help="record observations, labels and actions as shards"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb."""
+    arguments = parser().parse_args(argv)
+    records: list[EpisodeRecord] = []
+    failures: list[str] = []
+    try:
+        _drive(arguments, records, failures)
+    except (CodriverError, SimulatorError, OSError) as error:
+        print(f"codriver drive: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("codriver drive: stopped", file=sys.stderr)
+    figures = {**(summarise(records) if records else {"routes": 0}), "failures": failures}
+    if arguments.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:28} {value}")
+    return 0
+
+
+def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures: list[str]) -> None:
+    town = arguments.town or load_simulator(arguments.simulator).training_town
+    recording = None
+    if arguments.record is not None:
+        arguments.record.mkdir(parents=True, exist_ok=True)
+        recording = Recording(str(arguments.record), {"verb": "drive", "town": town, "seed": arguments.seed})
+    configs = [
+        WorkerConfig(
+            env,
+            arguments.simulator,
+            town,
+            mode="train" if arguments.train else "evaluate",
+            picture=arguments.picture,
+            recording=recording,
+            seed=arguments.seed,
+        )
+        for env in range(arguments.envs)
+    ]
+    tasks = TaskList(
+        arguments.seed,
+        arguments.episodes,
+        arguments.vehicles,
+        arguments.walkers,
+        endless=arguments.train,
+        soft_probability=arguments.soft,
+    )
+
+    def note(episode: Episode) -> None:
+        progress.episode(episode)
+        if episode.record is not None:
+            records.append(EpisodeRecord.from_json(episode.record))
+        else:
+            failures.append(episode.failure or "failed")
+
+    with contextlib.ExitStack() as stack:
+        # The session first: a wrong address is noticed before simulators start.
+        answer = stack.enter_context(
+            open_drive(
+                arguments.server, arguments.envs, policy_id=arguments.policy_id, picture=arguments.picture
+            )
+        )
+        pool = stack.enter_context(WorkerPool(configs))
+        progress = stack.enter_context(
+            EpisodeProgress(
+                f"driving in {town}",
+                arguments.episodes or arguments.steps,
+                count_steps=arguments.episodes is None,
+            )
+        )
+        DriveLoop(
+            pool, iter(tasks), answer, on_step=progress.step, on_episode=note, max_rows=arguments.steps
+        ).run()

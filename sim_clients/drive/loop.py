@@ -1,0 +1,136 @@
+"""The drive loop: rows of all environments in one message, actions back, episodes one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from codriver.v1 import action_pb2, observation_pb2
+from sim_clients.drive.messages import Row, join_rows
+from sim_clients.drive.pool import WorkerPool
+from sim_clients.simulator import EpisodeTask
+
+Answer = Callable[[observation_pb2.ObservationBatch], action_pb2.ActionBatch]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One environment's step together with its answer, for views and logs.
+
+    Attributes:
+        row: The observation as sent.
+        answer: The answered batch that holds this row, or None without a server.
+        index: Position of the row in the answer.
+    """
+
+    row: Row
+    answer: action_pb2.ActionBatch | None
+    index: int
+
+
+@dataclass(frozen=True)
+class Episode:
+    """An episode that ended.
+
+    Attributes:
+        env: Environment that drove it.
+        position: Position of its task in the list of tasks.
+        task: What was driven.
+        record: The episode's record, or None when it failed.
+        failure: Why it failed (a simulator died, the server refused a row), or None.
+    """
+
+    env: int
+    position: int
+    task: EpisodeTask
+    record: dict[str, Any] | None
+    failure: str | None = None
+
+
+class DriveLoop:
+    """Drives tasks until they are used up.
+
+    Args:
+        pool: The workers.
+        tasks: What to drive; taken in order.
+        answer: Sends a batch to the agent server and returns its actions. None: the workers' own drivers act.
+        on_step: Called for every row.
+        on_episode: Called for every episode that ends.
+        max_rows: Stops after this many rows. None: no limit.
+    """
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        tasks: Iterator[EpisodeTask],
+        answer: Answer | None,
+        *,
+        on_step: Callable[[Step], None] | None = None,
+        on_episode: Callable[[Episode], None] | None = None,
+        max_rows: int | None = None,
+    ) -> None:
+        self._pool = pool
+        self._tasks = enumerate(tasks)
+        self._answer = answer
+        self._on_step = on_step
+        self._on_episode = on_episode
+        self._rows_left = max_rows
+        self._running: dict[int, tuple[int, EpisodeTask]] = {}
+        self._episode_numbers = [0] * len(pool)
+
+    def run(self) -> None:
+        """Drives.
+
+        Raises:
+            SimulatorError: Simulators fail again and again.
+            CodriverError: The agent server is gone or refuses the session.
+        """
+        for env in range(len(self._pool)):
+            self._begin_next(env)
+        while self._running:
+            rows, failed = self._pool.gather()
+            for failure in failed:
+                self._end(failure.env, None, failure.reason)
+            if rows:
+                self._handle(rows)
+            if self._rows_left is not None:
+                self._rows_left -= len(rows)
+                if self._rows_left <= 0:
+                    return
+
+    def _begin_next(self, env: int) -> None:
+        item = next(self._tasks, None)
+        if item is None:
+            return
+        self._running[env] = item
+        self._pool.begin(env, item[1], self._episode_numbers[env])
+        self._episode_numbers[env] += 1
+
+    def _end(self, env: int, record: dict[str, Any] | None, failure: str | None) -> None:
+        position, task = self._running.pop(env)
+        if self._on_episode is not None:
+            self._on_episode(Episode(env, position, task, record, failure))
+        self._begin_next(env)
+
+    def _handle(self, rows: list[Row]) -> None:
+        answer = self._answer(join_rows(rows)) if self._answer is not None else None
+        width = len(answer.action) // len(rows) if answer is not None else 0
+        errors = {error.row: error for error in answer.errors} if answer is not None else {}
+        for index, row in enumerate(rows):
+            env = row.batch.env[0]
+            if self._on_step is not None:
+                self._on_step(Step(row, answer, index))
+            if index in errors:
+                error = errors[index]
+                name = action_pb2.FrameErrorReason.Name(error.reason)
+                self._end(env, None, f"{name} at {error.field or 'the row'}: {error.detail}")
+            elif row.last:
+                self._end(env, row.info["record"], None)
+            elif answer is None:
+                self._pool.act(env, None)
+            else:
+                values = answer.action[index * width : (index + 1) * width]
+                self._pool.act(env, np.array(values, np.float32))

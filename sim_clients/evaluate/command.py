@@ -1,0 +1,118 @@
+"""``codriver evaluate``: drive fixed routes and report the metrics."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from codriver.errors import CodriverError
+from sim_clients.drive.arguments import add_town_arguments, positive
+from sim_clients.drive.config import Driver
+from sim_clients.drive.progress import EpisodeProgress
+from sim_clients.drive.tasks import TaskList
+from sim_clients.evaluate.run import Evaluation, run_evaluation
+from sim_clients.metrics.episode import EpisodeRecord
+from sim_clients.metrics.log import LogError, append_records, read_records
+from sim_clients.metrics.summary import summarise
+from sim_clients.simulator import SimulatorError
+from sim_clients.simulators import load_simulator
+
+_LOCAL_DRIVERS: tuple[Driver, ...] = ("expert", "blind")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the verb's argument parser."""
+    parser = argparse.ArgumentParser(
+        prog="codriver evaluate",
+        description="Drives fixed routes over the wire and reports the metrics. The routes follow from the seed.",
+        epilog="example: codriver evaluate --routes 50 --policy expert --json",
+    )
+    parser.add_argument("--sim", default="sumo", help="simulator (default: %(default)s)")
+    add_town_arguments(parser, town=None)
+    parser.add_argument("--routes", type=positive, default=50, help="routes to drive (default: %(default)s)")
+    parser.add_argument(
+        "--policy",
+        help="policy directory, 'expert' (the scene expert) or 'blind' (a route follower that sees neither traffic "
+        "nor lights); default: the shipped policy",
+    )
+    parser.add_argument("--server", metavar="ADDR", help="use this agent server instead of starting one")
+    parser.add_argument(
+        "--hide",
+        action="append",
+        choices=("traffic", "lights"),
+        default=[],
+        help="blank a group of channels out of the observation; may be given twice",
+    )
+    parser.add_argument("--log", type=Path, help="per-episode log (default: runs/evaluate/TOWN-POLICY.jsonl)")
+    parser.add_argument(
+        "--from", dest="from_log", type=Path, metavar="LOG", help="recompute from a log; drive nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Runs the verb."""
+    arguments = parser().parse_args(argv)
+    if arguments.server and arguments.policy:
+        parser().error("--server drives with that server's policy: leave out --policy")
+    try:
+        records = read_records(arguments.from_log) if arguments.from_log else _drive(arguments)
+    except (CodriverError, SimulatorError, LogError, OSError) as error:
+        print(f"codriver evaluate: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("codriver evaluate: stopped; finished episodes are in the log", file=sys.stderr)
+        return 130
+    figures = summarise(records)
+    if arguments.json:
+        print(json.dumps(figures))
+    else:
+        _print_table(figures)
+    return 0
+
+
+def _drive(arguments: argparse.Namespace) -> list[EpisodeRecord]:
+    driver: Driver = arguments.policy if arguments.policy in _LOCAL_DRIVERS else "server"
+    town = arguments.town or load_simulator(arguments.sim).test_town
+    evaluation = Evaluation(
+        simulator=arguments.sim,
+        town=town,
+        tasks=TaskList(arguments.seed, arguments.routes, arguments.vehicles, arguments.walkers),
+        driver=driver,
+        address=arguments.server,
+        policy=arguments.policy if driver == "server" else None,
+        envs=arguments.envs,
+        hidden=tuple(arguments.hide),
+    )
+    log = arguments.log or _default_log(town, arguments)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    with EpisodeProgress(f"evaluating in {town}", arguments.routes) as progress:
+        records = run_evaluation(
+            evaluation,
+            on_step=progress.step,
+            on_episode=progress.episode,
+            on_record=lambda record: append_records(log, [record]),
+        )
+    print(f"codriver evaluate: wrote {log}", file=sys.stderr)
+    return records
+
+
+def _default_log(town: str, arguments: argparse.Namespace) -> Path:
+    name = "server" if arguments.server else Path(arguments.policy or "shipped").name
+    hidden = "".join(f"-no-{group}" for group in sorted(arguments.hide))
+    return Path("runs/evaluate") / f"{town}-{name}{hidden}.jsonl"
+
+
+def _print_table(figures: dict[str, Any]) -> None:
+    table = Table("figure", "value", title=f"{figures['routes']} routes in {figures['town']}")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    Console().print(table)
