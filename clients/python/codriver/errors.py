@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 DOMAIN = "codriver.v1"
 """Domain of every ``google.rpc.ErrorInfo`` that codriver sends."""
 
+MAX_TEXT = 800
+"""Longest message or hint, in characters: gRPC drops answers whose metadata exceed 8 KiB."""
+
 
 class Violation(NamedTuple):
     """One field at fault: its path, as in ``observation_spec.tensors[0].palettes[2]``, and what is wrong with it."""
@@ -51,11 +54,11 @@ class CodriverError(Exception):
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = _one_line(message)
+        self.message = _one_line(message)[:MAX_TEXT]
         self.reason = reason or self.default_reason
         self.violations: Tuple[Violation, ...] = tuple(Violation(*violation) for violation in violations)
         self.field = field or (self.violations[0].field if self.violations else "")
-        self.hint = _one_line(hint)
+        self.hint = _one_line(hint)[:MAX_TEXT]
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Errors to and from gRPC: ``google.rpc.Status`` with ``ErrorInfo``, ``BadRequest``, ``RetryInfo`` and ``Help``-like hints.
+"""Errors to and from gRPC: ``google.rpc.Status`` with ``ErrorInfo``, ``BadRequest`` and ``RetryInfo``.
 
 The messages live in a descriptor pool of their own, so that the wheel needs no ``googleapis-common-protos`` and
 cannot collide with one that is installed. On the wire they are the messages of ``google/rpc/*.proto``.
@@ -28,7 +28,7 @@ METADATA_KEY = "grpc-status-details-bin"
 TYPE_PREFIX = "type.googleapis.com/google.rpc."
 HINT_KEY = "hint"
 FIELD_KEY = "field"
-_MAX_DETAILS_BYTES = 6000
+_MAX_DETAILS_BYTES = 3000
 """gRPC drops responses whose metadata exceeds 8 KiB: longer lists of violations are cut."""
 
 _STRING, _INT32, _INT64, _BYTES, _MESSAGE = 9, 5, 3, 12, 11
@@ -65,8 +65,8 @@ def _classes() -> Dict[str, Type[Message]]:
             message.field.add(
                 name=field_name,
                 number=number,
-                type=kind,  # type: ignore[arg-type]
-                label=3 if repeated else 1,  # type: ignore[arg-type]
+                type=kind,
+                label=3 if repeated else 1,
                 type_name=f".{package}.{type_name}" if type_name else None,
             )
     pool = descriptor_pool.DescriptorPool()
@@ -77,7 +77,8 @@ def _classes() -> Dict[str, Type[Message]]:
         if hasattr(message_factory, "GetMessageClass"):
             found[name] = message_factory.GetMessageClass(descriptor)
         else:  # protobuf before 4.22
-            found[name] = message_factory.MessageFactory(pool).GetPrototype(descriptor)
+            factory: Any = message_factory.MessageFactory(pool)
+            found[name] = factory.GetPrototype(descriptor)
     return found
 
 

@@ -26,13 +26,13 @@ Levels = Tuple[bytes, ...]
 
 
 class _Group(NamedTuple):
-    """Neighbouring channels with one palette: channels [channel, channel + count), planes [plane, plane + count * bits)."""
+    """Neighbouring channels with one palette: channels [channel, channel + channels), planes [plane, ...)."""
 
     levels: bytes
     bits: int
     channel: int
     plane: int
-    count: int
+    channels: int
 
 
 def planes_per_row(palettes: Sequence[bytes]) -> int:
@@ -71,9 +71,9 @@ def pack(
         count
     ):  # a row at a time stays in the processor's cache, which beats one step over all rows
         for group in groups:
-            part = flat[row, group.channel : group.channel + group.count]
+            part = flat[row, group.channel : group.channel + group.channels]
             if not _pack_group(
-                part, group, packed[row, group.plane : group.plane + group.count * group.bits]
+                part, group, packed[row, group.plane : group.plane + group.channels * group.bits]
             ):
                 raise _unknown_value(part, row, group, name, channel_names)
     return packed.reshape(count, -1)
@@ -113,11 +113,11 @@ def unpack(
     groups = _groups(tuple(palettes))
     for row in range(count):
         for group in groups:
-            part = source[row, group.plane : group.plane + group.count * group.bits]
-            if not _unpack_group(part, group, words[row, group.channel : group.channel + group.count]):
+            part = source[row, group.plane : group.plane + group.channels * group.bits]
+            if not _unpack_group(part, group, words[row, group.channel : group.channel + group.channels]):
                 raise TensorError(
                     f"{_label(name)} holds a palette index of {len(group.levels)} or more in row {row}, channels "
-                    f"{group.channel} to {group.channel + group.count - 1}, which have {len(group.levels)} levels",
+                    f"{group.channel} to {group.channel + group.channels - 1}, which have {len(group.levels)} levels",
                     field=_label(name),
                 )
     out = words.view(np.uint8)
@@ -127,7 +127,7 @@ def unpack(
 
 
 def _pack_group(part: NDArray[np.uint8], group: _Group, planes: NDArray[np.uint8]) -> bool:
-    """Writes the planes (count * bits, nbytes) of a group's pixels (count, pixels); False when a value is unknown."""
+    """Writes the planes (channels * bits, nbytes) of a group's pixels (channels, pixels); False when a value is unknown."""
     if len(group.levels) > 16:
         content = part.tobytes()
         index = np.frombuffer(content.translate(_index_table(group.levels)), np.uint8).reshape(part.shape)
@@ -154,7 +154,7 @@ def _unpack_group(part: NDArray[np.uint8], group: _Group, words: NDArray[np.uint
         np.take(_words(group.levels), low | high.astype(np.uint16) << 8, out=words, mode="clip")
         return True
     bits = np.unpackbits(part, axis=-1)
-    index = bits[0 :: group.bits]
+    index: NDArray[Any] = bits[0 :: group.bits]
     for bit in range(1, group.bits):
         index = index | bits[bit :: group.bits] << bit
     # Padding bits are 0 and stand for index 0, which every palette has.
@@ -194,7 +194,7 @@ def _groups(palettes: Levels) -> Tuple[_Group, ...]:
     plane = 0
     for channel, levels in enumerate(palettes):
         if groups and groups[-1].levels == levels:
-            groups[-1] = groups[-1]._replace(count=groups[-1].count + 1)
+            groups[-1] = groups[-1]._replace(channels=groups[-1].channels + 1)
         else:
             groups.append(_Group(levels, _bits(levels), channel, plane, 1))
         plane += _bits(levels)
