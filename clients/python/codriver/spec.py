@@ -42,7 +42,7 @@ _ITEM_BYTES = {
 
 def dtype_name(value: int) -> str:
     """``uint8`` for ``DTYPE_UINT8``; ``dtype 99`` for a value that is not known."""
-    return _enum_name(tensor_pb2.DType, value, "DTYPE_", "dtype")
+    return _enum_name(tensor_pb2.Dtype, value, "DTYPE_", "dtype")
 
 
 def encoding_name(value: int) -> str:

@@ -5,11 +5,11 @@ from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
-DTYPE_FLOAT32: DType
-DTYPE_INT32: DType
-DTYPE_INT64: DType
-DTYPE_UINT8: DType
-DTYPE_UNSPECIFIED: DType
+DTYPE_FLOAT32: Dtype
+DTYPE_INT32: Dtype
+DTYPE_INT64: Dtype
+DTYPE_UINT8: Dtype
+DTYPE_UNSPECIFIED: Dtype
 ENCODING_BIT_PLANES: Encoding
 ENCODING_PNG: Encoding
 ENCODING_RAW: Encoding
@@ -41,15 +41,15 @@ class TensorSpec(_message.Message):
     PALETTES_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     channel_names: _containers.RepeatedScalarFieldContainer[str]
-    dtype: DType
+    dtype: Dtype
     encoding: Encoding
     name: str
     optional: bool
     palettes: _containers.RepeatedCompositeFieldContainer[Palette]
     shape: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., channel_names: _Optional[_Iterable[str]] = ..., palettes: _Optional[_Iterable[_Union[Palette, _Mapping]]] = ..., optional: bool = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[Dtype, str]] = ..., shape: _Optional[_Iterable[int]] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., channel_names: _Optional[_Iterable[str]] = ..., palettes: _Optional[_Iterable[_Union[Palette, _Mapping]]] = ..., optional: bool = ...) -> None: ...
 
-class DType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+class Dtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = []
 
 class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
