@@ -64,7 +64,7 @@ def _table(entries: dict[int, int]) -> NDArray[np.uint8]:
 _OF_CODE = _table(
     {
         code: _INDEX["broken_marking" if code & BROKEN else "marking" if code & MARKING else "road"]
-        for code in range(1, ROAD | MARKING | BROKEN + 1)
+        for code in range(1, (ROAD | MARKING | BROKEN) + 1)
     }
 )
 _OF_LIGHT = [
