@@ -26,7 +26,10 @@ def towns() -> list[str]:
 
 @dataclass(frozen=True)
 class NetLane:
-    """A lane as the net has it. Attributes as in the file; ``pavement`` is True for pedestrians' lanes."""
+    """A lane as the net has it. Attributes as in the file; ``pavement`` is True for pedestrians' lanes.
+
+    ``length_m`` is what SUMO counts positions by; on curves it differs from the length of ``shape``.
+    """
 
     id: str
     edge: str
@@ -34,6 +37,7 @@ class NetLane:
     function: str
     shape: Floats
     width_m: float
+    length_m: float
     limit_mps: float
     pavement: bool
 
@@ -98,6 +102,7 @@ def read_net(town: str) -> Net:
                 function=edge.get("function", "normal"),
                 shape=_shape(lane.attrib["shape"]),
                 width_m=float(lane.get("width", "3.2")),
+                length_m=float(lane.attrib["length"]),
                 limit_mps=float(lane.attrib["speed"]),
                 pavement=lane.get("allow") == "pedestrian",
             )

@@ -31,7 +31,9 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("towns", nargs="*", help=f"towns to build (default: all of {', '.join(LAYOUTS)})")
-    parser.add_argument("--into", type=Path, default=Path(__file__).parent / "data", help="folder to write to")
+    parser.add_argument(
+        "--into", type=Path, default=Path(__file__).parent / "data", help="folder to write to"
+    )
     arguments = parser.parse_args(argv)
     unknown = set(arguments.towns) - set(LAYOUTS)
     if unknown:

@@ -65,7 +65,9 @@ def _junction_areas(root: ET.Element) -> list[list[list[float]]]:
         shape = _points(junction_element.get("shape"))
         if junction_element.get("type") == "internal" or len(shape) < 3:
             continue
-        area = Polygon(shape).buffer(0).difference(unary_union(corners.get(str(junction_element.get("id")), [])))
+        area = (
+            Polygon(shape).buffer(0).difference(unary_union(corners.get(str(junction_element.get("id")), [])))
+        )
         parts = getattr(area, "geoms", [area])
         for part in parts:
             if part.area > 1.0:

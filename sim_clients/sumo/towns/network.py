@@ -24,7 +24,9 @@ FIRST_JUNCTION_ID = 1000
 
 
 def _netconvert(*arguments: str) -> None:
-    program = shutil.which("netconvert", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    program = shutil.which(
+        "netconvert", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    )
     if program is None:
         raise FileNotFoundError("netconvert not found: pip install eclipse-sumo (needed to build towns only)")
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
@@ -39,7 +41,9 @@ def _patch_edges(path: Path) -> None:
         edge.set("speed", "13.89" if len(driving) > 1 else "8.33")
         for lane in edge.iter("lane"):
             lane.attrib.pop("disallow", None)
-            lane.set("allow", "pedestrian" if lane.get("type") == "sidewalk" else "passenger delivery truck bus")
+            lane.set(
+                "allow", "pedestrian" if lane.get("type") == "sidewalk" else "passenger delivery truck bus"
+            )
     tree.write(path)
 
 

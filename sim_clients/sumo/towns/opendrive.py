@@ -109,9 +109,7 @@ class _Writer:
             out = xodr.Road(self.road_ids[name], self.views[name], _road_lanes(road), name=name)
             out.add_predecessor(xodr.ElementType.junction, self.junction_ids[road.begin])
             out.add_successor(xodr.ElementType.junction, self.junction_ids[road.end])
-            out.add_type(
-                xodr.RoadType.town, 0, "DE", speed=road.limit_mps, speed_unit="m/s"
-            )
+            out.add_type(xodr.RoadType.town, 0, "DE", speed=road.limit_mps, speed_unit="m/s")
             self._signs(out, road)
             self.odr.add_road(out)
 
@@ -173,9 +171,7 @@ class _Writer:
         road.add_predecessor(xodr.ElementType.road, self.road_ids[turn.begin.road.name], begin_point)
         road.add_successor(xodr.ElementType.road, self.road_ids[turn.end.road.name], end_point)
         self.odr.add_road(road)
-        connection = xodr.Connection(
-            self.road_ids[turn.begin.road.name], road.id, xodr.ContactPoint.start
-        )
+        connection = xodr.Connection(self.road_ids[turn.begin.road.name], road.id, xodr.ContactPoint.start)
         connection.add_lanelink(in_lane, -1)
         out.add_connection(connection)
 

@@ -116,7 +116,9 @@ class Town:
         points = tuple((x, y) for x, y, _ in via)
         self.roads[name] = Road(name, begin, end, points, tuple(r for *_, r in via), lanes)
 
-    def roundabout(self, name: str, x: float, y: float, radius: float, bearings_deg: dict[str, float]) -> None:
+    def roundabout(
+        self, name: str, x: float, y: float, radius: float, bearings_deg: dict[str, float]
+    ) -> None:
         """Adds a one-lane roundabout: a ring of junctions ``name.key`` at the given bearings, driven counter-clockwise.
 
         ``radius`` is that of the ring's left edge; the lane centre lies half a lane further out.
