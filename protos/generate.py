@@ -24,7 +24,7 @@ def generate(out: Path) -> None:
         SystemExit: protoc found an error, which it has printed.
     """
     protos = sorted(PROTOS.joinpath(PACKAGE).glob("*.proto"))
-    args = ["protoc", "-I%s" % PROTOS, "--python_out=%s" % out, "--pyi_out=%s" % out, "--grpc_python_out=%s" % out]
+    args = ["protoc", f"-I{PROTOS}", f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}"]
     if protoc.main([*args, *map(str, protos)]) != 0:
         raise SystemExit(1)
     for proto in protos:
@@ -55,14 +55,14 @@ def main() -> int:
         stale = sorted(differing + missing)
         if check:
             if stale:
-                print("stale stubs, run `make protos`: %s" % ", ".join(stale), file=sys.stderr)
+                print("stale stubs, run `make protos`:", *stale, file=sys.stderr)
             return 1 if stale else 0
         for name in stale:
             if want.joinpath(name).exists():
                 have.joinpath(name).write_bytes(want.joinpath(name).read_bytes())
             else:
                 have.joinpath(name).unlink()
-    print("%d stubs, %d of them new, changed or removed" % (len(stubs(have)), len(stale)))
+    print(f"{len(stubs(have))} stubs, {len(stale)} of them new, changed or removed")
     return 0
 
 
