@@ -27,7 +27,7 @@ VEHICLES = slice(3, 7)
 WALKERS = slice(7, 11)
 LIGHTS = slice(11, 15)
 STOP_SIGNS = slice(15, 19)
-"""Stop signs have layers of their own: they share the lights' mask channels, but have their own colour in the picture."""
+"""Stop signs have layers of their own: they share the lights' mask channels, but not their colours in the picture."""
 
 
 class Layers:
@@ -73,7 +73,7 @@ class Layers:
             statics: (S, 4) complex map corners of static obstacles.
             ego_half_extent: Half length and half width of the ego in metres.
         """
-        self.images[1:].fill(0)
+        self.clear()
         if (self._ego.half_length_m, self._ego.half_width_m) != ego_half_extent:
             self._ego = EgoBox(*ego_half_extent)
         self.draw_map(view)
@@ -81,6 +81,10 @@ class Layers:
         self.draw_statics_and_ego(view, statics)
         self.draw_actors(view, frames)
         self.draw_stops(view, frames)
+
+    def clear(self) -> None:
+        """Wipes what the last step left; the map's layers are overwritten anyway."""
+        self.images[1:].fill(0)
 
     def draw_map(self, view: View) -> None:
         """Cuts road and markings out of the map; a broken line wins over a solid one."""

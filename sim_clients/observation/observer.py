@@ -100,7 +100,7 @@ class Observer:
             picture: Whether to draw the picture too.
         """
         ego, layers = scene.ego, self._layers
-        self._history.push(self._frame(scene, report))
+        self._history.push(record(scene, report, self._stop_lines))
         route = as_points(scene.route.points[report.progress.index :][:ROUTE_POINTS])
         extent = (ego.half_length_m, ego.half_width_m)
         layers.draw(View.of(ego), self._history.sampled(), route, _statics(scene), extent)
@@ -111,14 +111,16 @@ class Observer:
             layers.ego_touches_walker(),
         )
 
-    def _frame(self, scene: Scene, report: ObserverReport) -> Frame:
-        ego = scene.ego
-        return Frame(
-            actor_corners(scene.vehicles, ego, VEHICLE_SCALE),
-            actor_corners(scene.walkers, ego, WALKER_SCALE),
-            self._stop_lines.levels(scene.light_colours, ego.x, ego.y),
-            stop_sign_square(active_sign(report.stop)),
-        )
+
+def record(scene: Scene, report: ObserverReport, lines: StopLines) -> Frame:
+    """What of a scene will be remembered: actors near the ego, lights and the stop sign to obey."""
+    ego = scene.ego
+    return Frame(
+        actor_corners(scene.vehicles, ego, VEHICLE_SCALE),
+        actor_corners(scene.walkers, ego, WALKER_SCALE),
+        lines.levels(scene.light_colours, ego.x, ego.y),
+        stop_sign_square(active_sign(report.stop)),
+    )
 
 
 def _statics(scene: Scene) -> Points:

@@ -2,8 +2,8 @@
 
 Colours are numbered in paint order, so that painting over is taking the greater number.
 
-Source: Found-RL's released code. Its paper calls the trajectory dark gray and the drivable area light gray; the code,
-which the models were trained with, has it the other way round, and so has this.
+Source: Found-RL's released code. Its paper calls the trajectory dark gray and the drivable area light gray; the
+code, which the models were trained with, has it the other way round, and so has this.
 """
 
 from __future__ import annotations

@@ -41,7 +41,10 @@ def load(key: str, cache_dir: Path | None = None) -> tuple[NDArray[np.uint8], fl
 
 
 def store(key: str, codes: NDArray[np.uint8], x_min_m: float, y_max_m: float, cache_dir: Path | None) -> None:
-    """Writes a raster in one piece: other processes see the whole file or none. A full or read-only disk is no error."""
+    """Writes a raster in one piece: other processes see the whole file or none.
+
+    A disk that is full or read-only is no error.
+    """
     path = _path(key, cache_dir)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

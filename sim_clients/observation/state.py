@@ -1,7 +1,7 @@
 """The state vector of 10 numbers.
 
-Source: Found-RL, section on observations, and its released configuration (control, velocity, light, stop sign). Item 8,
-the share of the phase that is left, is known to a simulator only: no camera sees it.
+Source: Found-RL, section on observations, and its released configuration (control, velocity, light, stop sign).
+Item 8, the share of the phase that is left, is known to a simulator only: no camera sees it.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ class StopLines:
 
         Args:
             colours: (L,) ``LightColour``.
-            x, y: Place on the map.
+            x: Place on the map.
+            y: Place on the map.
         """
         near = np.abs(self._centre - complex(x, y)) <= LIGHT_REACH_M
         levels: NDArray[np.uint8] = _LEVEL_OF_COLOUR[colours] * near

@@ -53,8 +53,8 @@ def test_ego_box_on_an_empty_route(observer):
 
 
 def test_road_edges(observer):
-    # The edge at y = 25 is 5 m to the left: u = 70.5; the other 45 m to the right, out of the view. The outline adds 2.5 px and the
-    # 2 x 2 spread up to 1 px, so the edge is at 67 and after halving at 33.
+    # The edge at y = 25 is 5 m to the left: u = 70.5; the other 45 m to the right, out of the view. The outline
+    # adds 2.5 px and the 2 x 2 spread up to 1 px, so the edge is at 67 and after halving at 33.
     road = masks_of(observer, wide_scene(y=20.0))[ROAD]
     assert extent(road) == (0, 95, 33, 95)
 
