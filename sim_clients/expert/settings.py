@@ -1,0 +1,55 @@
+"""The numbers that the expert drives by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ExpertSettings:
+    """Speeds in m/s, accelerations in m/s^2, distances in metres, times in seconds.
+
+    The view limits follow the bird's-eye view of the policy (30.4 m ahead, 19.2 m to each side), so that what
+    the expert does can be explained by what a policy sees.
+
+    Attributes:
+        speed: Target speed; the reward's v_max (Found-RL, section on the reward).
+        lateral_acceleration: Comfortable limit in curves.
+        acceleration: Largest acceleration.
+        deceleration: Comfortable deceleration.
+        hard_deceleration: Deceleration that the expert trusts in an emergency.
+        headway: Time gap to the vehicle ahead.
+        standstill_gap: Gap to a standing obstacle.
+        line_gap: Gap between front bumper and stop line.
+        look_ahead: Length of the path that is examined.
+        view_ahead, view_behind, view_side: Actors outside this box in the ego frame are not considered.
+        horizon: How far other actors are predicted.
+        time_step: Step of the prediction.
+        side_margin: Added to the ego's half width in overlap tests.
+        vehicle_margin_before, vehicle_margin_after: A crossing vehicle must come at least this much later than,
+            or have passed this much earlier than, the ego.
+        walker_margin: The same for pedestrians, both ways.
+        walker_radius: Smallest half extent of a pedestrian in overlap tests.
+        patience: Standing time after which the margins begin to shrink.
+    """
+
+    speed: float = 6.0
+    lateral_acceleration: float = 2.0
+    acceleration: float = 2.0
+    deceleration: float = 2.0
+    hard_deceleration: float = 6.0
+    headway: float = 1.0
+    standstill_gap: float = 2.0
+    line_gap: float = 1.0
+    look_ahead: float = 32.0
+    view_ahead: float = 36.0
+    view_behind: float = 14.0
+    view_side: float = 26.0
+    horizon: float = 5.0
+    time_step: float = 0.25
+    side_margin: float = 0.25
+    vehicle_margin_before: float = 1.2
+    vehicle_margin_after: float = 0.6
+    walker_margin: float = 1.0
+    walker_radius: float = 0.5
+    patience: float = 20.0
