@@ -136,6 +136,7 @@ class Traffic:
     def remove(self, number: int) -> None:
         """Takes one vehicle off the road; a new one appears elsewhere later."""
         name = f"v{number}"
+        libsumo.vehicle.unsubscribe(name)
         libsumo.vehicle.remove(name)
         self._half.pop(name, None)
         keep = self._actors.ids != number
