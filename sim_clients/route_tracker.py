@@ -95,7 +95,7 @@ class RouteTracker:
         stop = min(self._index + ahead, last_segment) + 1
         self._started = True
         segment, share, lateral = self._project(ego, first, stop, last_segment)
-        self._index = max(self._index, segment)
+        self._index = max(self._index, segment + int(share >= 1.0))
         start_m, end_m = float(route.distances_m[segment]), float(route.distances_m[segment + 1])
         self._distance_m = max(self._distance_m, start_m + share * (end_m - start_m))
         yaw = float(route.yaws_rad[segment])
