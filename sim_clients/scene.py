@@ -226,7 +226,7 @@ class Ego:
     acceleration: Floats
     half_length_m: float
     half_width_m: float
-    control: Control = Control()
+    control: Control = Control()  # noqa: RUF009  (a tuple: it cannot be changed)
     gear: int = 1
 
     @property
@@ -255,7 +255,7 @@ class Scene:
         light_colours: (len(map.stop_lines),) uint8 ``LightColour`` of each stop line.
         light_remaining: (len(map.stop_lines),) share of the current phase that is left, 0..1.
         statics: Boxes of static obstacles (parked cars are vehicles).
-        impulse_actor_ids: Actors that the simulator itself says the ego hit on this step (CARLA's sensor); may be empty.
+        impulse_actor_ids: Actors that the simulator itself says the ego hit on this step (CARLA's sensor).
     """
 
     map: SceneMap

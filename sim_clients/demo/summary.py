@@ -72,7 +72,8 @@ class DriveSummary:
                 f"    route           {100 * figures['route_share']:.0f} % of the last route ({ends})",
                 f"    mean speed      {figures['speed_mps']:.1f} m/s",
                 f"    return          {figures['episode_return']:.1f} in {figures['steps']} steps (at most 1 a step)",
-                f"    server          queue {figures['queue_ms']:.2f} ms, inference {figures['inference_ms']:.2f} ms (medians)",
+                f"    server          queue {figures['queue_ms']:.2f} ms, "
+                f"inference {figures['inference_ms']:.2f} ms (medians)",
                 *(f"    look at         {path}" for path in figures["files"]),
                 "",
             )

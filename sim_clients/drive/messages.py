@@ -47,7 +47,8 @@ class Row:
 
     Attributes:
         batch: An ``ObservationBatch`` of one row.
-        info: JSON-able facts for people and logs: reward terms, speed, end reason, the episode's record on its last step.
+        info: JSON-able facts for people and logs: reward terms, speed, end reason; on the last step the
+            episode's record.
     """
 
     batch: observation_pb2.ObservationBatch

@@ -52,6 +52,8 @@ class SumoSimulator:
         SimulatorError: Unknown town, or another simulator lives in this process.
     """
 
+    training_town = "alder"
+    test_town = "birch"
     _living: SumoSimulator | None = None
 
     def __init__(self, town: str, vehicle: VehicleModel | None = None) -> None:
