@@ -14,7 +14,13 @@ import numpy as np
 
 from codriver import driving
 from codriver.batch import decode_observations
-from codriver.errors import CodriverError, PermissionDeniedError, SessionLostError, status_code, status_details
+from codriver.errors import (
+    CodriverError,
+    PermissionDeniedError,
+    SessionLostError,
+    status_code,
+    status_details,
+)
 from codriver.spec import check_action_spec, check_observation_spec, spec_hash
 from codriver.v1 import action_pb2, agent_service_pb2, agent_service_pb2_grpc, observation_pb2
 
@@ -77,11 +83,15 @@ class Loopback(agent_service_pb2_grpc.AgentServiceServicer):
         self._check(attach, context)
         yield agent_service_pb2.DriveResponse(attached=agent_service_pb2.Attached())
         if self.drain:
-            yield agent_service_pb2.DriveResponse(drain=agent_service_pb2.Drain(grace_ms=10, reason="maintenance"))
+            yield agent_service_pb2.DriveResponse(
+                drain=agent_service_pb2.Drain(grace_ms=10, reason="maintenance")
+            )
             return
         for request in request_iterator:
             time.sleep(self.delay_s)
-            yield agent_service_pb2.DriveResponse(actions=self._answer(attach.session_id, request.observations))
+            yield agent_service_pb2.DriveResponse(
+                actions=self._answer(attach.session_id, request.observations)
+            )
 
     def Act(self, request, context):
         self._check(request, context)

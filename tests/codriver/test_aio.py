@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from loopback import Loopback
-from test_client import batch
 
 from codriver.aio import AsyncAgentClient
 from codriver.batch import decode_actions
 from codriver.errors import DeadlineExceededError, PermissionDeniedError, UnavailableError
+from tests.codriver.loopback import Loopback
+from tests.codriver.test_client import batch
 
 pytestmark = pytest.mark.compat
 

@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-from loopback import Loopback
 
 from codriver import driving
 from codriver.batch import BatchEncoder, decode_actions
@@ -23,7 +22,9 @@ from codriver.errors import (
     TensorError,
     UnavailableError,
 )
+from codriver.policy import RemotePolicy
 from codriver.v1 import action_pb2, agent_service_pb2
+from tests.codriver.loopback import Loopback
 
 pytestmark = pytest.mark.compat
 ENCODER = BatchEncoder(driving.observation_spec(), driving.action_spec())
@@ -38,7 +39,12 @@ def tensors(rows, first=0.5):
 def batch(rows, step=0, **fields):
     kind = 1 if step == 0 else 2
     return ENCODER.encode(
-        tensors(rows), env=range(rows), episode=[0] * rows, step=[step] * rows, step_kind=[kind] * rows, **fields
+        tensors(rows),
+        env=range(rows),
+        episode=[0] * rows,
+        step=[step] * rows,
+        step_kind=[kind] * rows,
+        **fields,
     )
 
 
@@ -49,7 +55,9 @@ def server(tmp_path):
 
 
 def test_drive_act_and_close(server):
-    with AgentClient(server.address) as client, client.open_session(num_envs=3, client_name="test 1") as session:
+    with AgentClient(server.address) as client, client.open_session(
+        num_envs=3, client_name="test 1"
+    ) as session:
         assert len(session.info.spec_hash) == 64
         stream = session.drive()
         for step in range(5):
@@ -96,10 +104,12 @@ def test_no_server(tmp_path):
 def _free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return "127.0.0.1:%d" % probe.getsockname()[1]
+        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("address", ["", "localhost", "localhost:0", "localhost:99999", "unix:", "http://a:1", "a:b"])
+@pytest.mark.parametrize(
+    "address", ["", "localhost", "localhost:0", "localhost:99999", "unix:", "http://a:1", "a:b"]
+)
 def test_bad_addresses(address):
     with pytest.raises(InvalidArgumentError, match="HOST:PORT"):
         AgentClient(address)
@@ -173,9 +183,9 @@ def test_encoder_refuses_what_does_not_fit():
         ENCODER.encode({**good, "speed": good["state"]}, **key)
     with pytest.raises(TensorError, match=r"astype\(np.float32\)"):
         ENCODER.encode({**good, "state": good["state"].astype(np.float64)}, **key)
+    masks = good["bev_masks"].copy()
+    masks[0, 3, 5, 5] = 7
     with pytest.raises(TensorError, match=r"channel 3 \(vehicles_1.5s\) holds the value 7"):
-        masks = good["bev_masks"].copy()
-        masks[0, 3, 5, 5] = 7
         ENCODER.encode({**good, "bev_masks": masks}, **key)
     with pytest.raises(NotFiniteError, match="reward"):
         ENCODER.encode(good, reward=[float("inf")], **key)
@@ -192,10 +202,10 @@ def test_optional_picture_only_where_present(server):
     message = encoder.encode({**tensors(2), "picture": picture}, present={"picture": [1]}, **key)
     assert list(message.tensors[2].rows) == [1]
     assert not encoder.encode(tensors(2), **key).tensors[2].data
-    with AgentClient(server.address) as client:
-        with client.open_session(num_envs=2, observation_spec=driving.observation_spec(picture=True)) as session:
-            assert session.info.spec_hash == driving.SPEC_HASH
-            assert len(session.drive().step(message).env) == 2
+    with RemotePolicy(server.address, 2, observation_spec=driving.observation_spec(picture=True)) as policy:
+        assert policy.session.info.spec_hash == driving.SPEC_HASH
+        assert policy.infer(tensors(2)).shape == (2, 2)
+        assert len(policy.session.act(message).env) == 2
 
 
 def test_answers_that_do_not_fit_are_the_servers_fault():

@@ -50,9 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         extra = _extra(error.name or "")
         if extra is None:
             raise
-        return _fail(
-            f"`codriver {name.replace('.', ' ')}` needs {error.name}: pip install 'codriver[{extra}]'"
-        )
+        top = str(error.name).partition(".")[0]
+        return _fail(f"`codriver {name.replace('.', ' ')}` needs {top}: pip install 'codriver[{extra}]'")
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output is gone, as in `codriver ... | head`

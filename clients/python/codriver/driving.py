@@ -13,9 +13,9 @@ MASK_CHANNELS: Tuple[str, ...] = (
     "road",
     "route",
     "lane_markings",
-    *("vehicles_%.1fs" % s for s in (1.5, 1.0, 0.5, 0.0)),
-    *("walkers_%.1fs" % s for s in (1.5, 1.0, 0.5, 0.0)),
-    *("stops_%.1fs" % s for s in (1.5, 1.0, 0.5, 0.0)),
+    *(f"vehicles_{s:.1f}s" for s in (1.5, 1.0, 0.5, 0.0)),
+    *(f"walkers_{s:.1f}s" for s in (1.5, 1.0, 0.5, 0.0)),
+    *(f"stops_{s:.1f}s" for s in (1.5, 1.0, 0.5, 0.0)),
 )
 """The 15 channels of the BEV masks; a suffix says how long ago."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Mapping, Sequence, Type
 
 import numpy as np
 
 from codriver.batch import Answers, BatchEncoder, decode_actions
 from codriver.client import AgentClient
-from codriver.errors import FrameFailedError, InternalError, TensorError
+from codriver.errors import CodriverError, FrameFailedError, InternalError, TensorError
 from codriver.keys import KeyCounter
 
 if TYPE_CHECKING:
@@ -157,10 +158,8 @@ class RemotePolicy:
         if error is None:
             self.close()
             return
-        try:
+        with suppress(CodriverError):  # the first error is the one to see
             self.close()
-        except Exception:  # the first error is the one to see
-            pass
 
     def _is_single(self, observations: Mapping[str, NDArray[Any]]) -> bool:
         ranks = {

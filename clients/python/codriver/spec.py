@@ -156,9 +156,8 @@ def compare_specs(
     want = [tensor for tensor in expected_observation.tensors if not tensor.optional]
     names, wanted = [tensor.name for _, tensor in got], [tensor.name for tensor in want]
     where = "observation_spec.tensors"
-    for tensor in want:
-        if tensor.name not in names:
-            found.append(Violation(where, f"lacks the tensor {tensor.name!r} that the policy reads"))
+    lacking = [name for name in wanted if name not in names]
+    found.extend(Violation(where, f"lacks the tensor {name!r} that the policy reads") for name in lacking)
     by_name = {tensor.name: tensor for tensor in want}
     for index, tensor in got:
         if tensor.name in by_name:

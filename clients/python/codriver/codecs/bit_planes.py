@@ -67,16 +67,15 @@ def pack(
     flat = np.ascontiguousarray(rows).reshape(count, rows.shape[1], pixels)
     packed = np.empty((count, planes_per_row(palettes), nbytes), np.uint8)
     groups = _groups(tuple(palettes))
-    for row in range(
-        count
-    ):  # a row at a time stays in the processor's cache, which beats one step over all rows
+    # A row at a time stays in the processor's cache, which beats one step over all rows.
+    for row in range(count):
         for group in groups:
             part = flat[row, group.channel : group.channel + group.channels]
             if not _pack_group(
                 part, group, packed[row, group.plane : group.plane + group.channels * group.bits]
             ):
                 raise _unknown_value(part, row, group, name, channel_names)
-    return packed.reshape(count, -1)
+    return packed.reshape(count, packed.shape[1] * nbytes)
 
 
 def unpack(
@@ -127,7 +126,7 @@ def unpack(
 
 
 def _pack_group(part: NDArray[np.uint8], group: _Group, planes: NDArray[np.uint8]) -> bool:
-    """Writes the planes (channels * bits, nbytes) of a group's pixels (channels, pixels); False when a value is unknown."""
+    """Writes the planes (channels * bits, nbytes) of a group's (channels, pixels); False when a value is unknown."""
     if len(group.levels) > 16:
         content = part.tobytes()
         index = np.frombuffer(content.translate(_index_table(group.levels)), np.uint8).reshape(part.shape)

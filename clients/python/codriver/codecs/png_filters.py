@@ -50,7 +50,7 @@ def _by_lines(kinds: NDArray[np.uint8], raw: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def _by_diagonals(kinds: NDArray[np.uint8], raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Any lines: a pixel needs its left, upper and upper-left neighbours only, so a whole diagonal x + y is one step."""
+    """Any lines: a pixel needs its left, upper and upper-left neighbours only, so a diagonal x + y is one step."""
     height, width, samples = raw.shape
     ys = np.arange(height)
     sub, up, average, paeth = ((kinds == kind)[:, None] for kind in (SUB, UP, AVERAGE, PAETH))
