@@ -41,7 +41,9 @@ def to_frame(points: Floats, x: float, y: float, yaw: float) -> Floats:
 
     Args:
         points: (N, 2).
-        x, y, yaw: The pose.
+        x: Of the pose.
+        y: Of the pose.
+        yaw: Of the pose.
 
     Returns:
         (N, 2).
@@ -68,7 +70,8 @@ def overlaps(
     Boxes that only touch do not overlap.
 
     Args:
-        pose, half_extent: The one box.
+        pose: Of the one box.
+        half_extent: Of the one box.
         poses: (N, 3).
         half_extents: (N, 2).
 

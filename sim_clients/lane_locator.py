@@ -79,7 +79,9 @@ class LaneLocator:
         counts 2 * (1 - cos e) metres farther away.
 
         Args:
-            x, y, yaw: Pose.
+            x: Of the pose.
+            y: Of the pose.
+            yaw: Of the pose.
             max_distance_m: How far away the centre line may be.
         """
         return self._find(x, y, yaw, max_distance_m, any_direction=False)

@@ -9,9 +9,11 @@ from sim_clients.scene import Control, LightColour
 from tests.sim_clients.reports import light, progress, report, stop
 from tests.sim_clients.scenes import ego, scene
 
+STRAIGHT = Control()
+
 
 def terms(
-    speed=6.0, previous=Control(), control=Control(), terminal=False, pixel=False, **changes
+    speed=6.0, previous=STRAIGHT, control=STRAIGHT, terminal=False, pixel=False, **changes
 ) -> RewardTerms:
     return reward(scene(ego(speed=speed, control=control)), report(**changes), previous, terminal, pixel)
 

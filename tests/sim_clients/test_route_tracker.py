@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_a_route_that_crosses_itself_is_followed_in_order():
         seen.append(found.index)
         assert abs(found.lateral_m) < 0.1
     assert seen[45] in (44, 45)  # the crossing at (40, 0) lies behind here and ahead again later
-    assert all(0 <= b - a <= 2 for a, b in zip(seen, seen[1:], strict=False))
+    assert all(0 <= b - a <= 2 for a, b in pairwise(seen))
     assert found.completed
 
 
@@ -111,4 +112,4 @@ def test_leaving_at_a_turn_shows_as_offset():
     offsets = [tracker.update(ego(float(x), 0.0)).lateral_m for x in range(40)]
     assert offsets[10] == pytest.approx(0.0)
     assert offsets[39] < -8.0  # straight on instead of left: the ego ends up right of the route
-    assert all(b <= a + 1e-9 for a, b in zip(offsets[20:], offsets[21:], strict=False))
+    assert all(b <= a + 1e-9 for a, b in pairwise(offsets[20:]))
