@@ -1,4 +1,4 @@
-"""``codriver collect``: record driving with expert labels."""
+"""Record driving with expert labels as a dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``codriver demo``: see it drive."""
+"""See it drive: starts a server and a simulator, and shows the drive."""
 
 from __future__ import annotations
 

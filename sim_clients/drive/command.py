@@ -1,4 +1,4 @@
-"""``codriver drive NAME``: connect a simulator to an agent server and drive."""
+"""Connect a simulator to an agent server and drive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``codriver evaluate``: drive fixed routes and report the metrics."""
+"""Drive fixed routes and report the metrics."""
 
 from __future__ import annotations
 
