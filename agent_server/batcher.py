@@ -18,16 +18,22 @@ class Job(Protocol):
     """One message's rows, as the batcher sees them.
 
     Attributes:
-        lane: Jobs of different lanes (policy versions) never share a pass.
-        rows: Number of rows, at least 1.
-        deadline: ``time.monotonic()`` by which the answer is due; ``math.inf`` for none.
         cancelled: True: nobody waits any more; set by the owner, from any thread.
     """
 
-    lane: Hashable
-    rows: int
-    deadline: float
     cancelled: bool
+
+    @property
+    def lane(self) -> Hashable:
+        """Jobs of different lanes (policy versions) never share a pass."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, at least 1."""
+
+    @property
+    def deadline(self) -> float:
+        """``time.monotonic()`` by which the answer is due; ``math.inf`` for none."""
 
 
 JobT = TypeVar("JobT", bound=Job)
@@ -123,9 +129,7 @@ class Batcher(Generic[JobT]):
             ValueError: An argument is out of range.
         """
         if cap < 1 or max_delay_s < 0 or max_waiting_rows < 1:
-            raise ValueError(
-                "cap and max_waiting_rows must be at least 1, max_delay_s at least 0"
-            )
+            raise ValueError("cap and max_waiting_rows must be at least 1, max_delay_s at least 0")
         self._run, self._deliver = run, deliver
         self.cap, self.max_delay_s, self.max_waiting_rows = (
             cap,
@@ -159,9 +163,7 @@ class Batcher(Generic[JobT]):
             if self._closing:
                 raise BatcherClosed("the server is stopping")
             if self._waiting_rows + job.rows > self.max_waiting_rows:
-                raise QueueFull(
-                    f"{self._waiting_rows} rows are waiting, at most {self.max_waiting_rows} may"
-                )
+                raise QueueFull(f"{self._waiting_rows} rows are waiting, at most {self.max_waiting_rows} may")
             self._sequence += 1
             entry = _Waiting(job.deadline, self._sequence, time.monotonic(), 0, job)
             heapq.heappush(self._lanes.setdefault(job.lane, []), entry)
@@ -174,12 +176,7 @@ class Batcher(Generic[JobT]):
             self._closing = True
             dropped = [] if finish else self._drop_all()
             self._changed.notify()
-        self._report(
-            [
-                Finished(job, None, BatcherClosed("the server is stopping"))
-                for job in dropped
-            ]
-        )
+        self._report([Finished(job, None, BatcherClosed("the server is stopping")) for job in dropped])
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -191,35 +188,22 @@ class Batcher(Generic[JobT]):
             with self._changed:
                 self._closing = True
                 dropped = self._drop_all()
-            self._report(
-                [
-                    Finished(job, None, BatcherClosed("the model's thread ended"))
-                    for job in dropped
-                ]
-            )
+            self._report([Finished(job, None, BatcherClosed("the model's thread ended")) for job in dropped])
 
     def _pass(self, parts: list[Part[JobT]]) -> list[Finished[JobT]]:
         try:
             replies = self._run(parts)
             if len(replies) != len(parts):
-                raise RuntimeError(
-                    f"{len(parts)} parts went in, {len(replies)} replies came out"
-                )
+                raise RuntimeError(f"{len(parts)} parts went in, {len(replies)} replies came out")
         except Exception as error:  # noqa: BLE001 - whatever the model raises becomes the answer
             _log.exception(
                 "a pass of %d rows failed",
                 sum(part.stop - part.start for part in parts),
             )
             for part in parts:
-                part.job.cancelled = (
-                    True  # the rest of a split job is not worth running
-                )
+                part.job.cancelled = True  # the rest of a split job is not worth running
             return [Finished(part.job, None, error) for part in parts]
-        return [
-            Finished(part.job, reply, None)
-            for part, reply in zip(parts, replies)
-            if part.last
-        ]
+        return [Finished(part.job, reply, None) for part, reply in zip(parts, replies) if part.last]
 
     def _report(self, finished: list[Finished[JobT]]) -> None:
         if finished:
@@ -229,12 +213,7 @@ class Batcher(Generic[JobT]):
                 _log.exception("%d finished jobs could not be delivered", len(finished))
 
     def _drop_all(self) -> list[JobT]:
-        dropped = [
-            entry.job
-            for lane in self._lanes.values()
-            for entry in lane
-            if not entry.job.cancelled
-        ]
+        dropped = [entry.job for lane in self._lanes.values() for entry in lane if not entry.job.cancelled]
         self._lanes.clear()
         self._waiting_rows = 0
         return dropped

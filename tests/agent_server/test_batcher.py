@@ -244,9 +244,7 @@ def test_close_without_finishing_reports_what_waits(make):
     batcher.submit(Job("x"))
     model.go.release()
     batcher.close(finish=False)
-    outcomes = {
-        f.job.name: f.error for f in reports.get_nowait() + reports.get_nowait()
-    }
+    outcomes = {f.job.name: f.error for f in reports.get_nowait() + reports.get_nowait()}
     assert outcomes["first"] is None and isinstance(outcomes["x"], BatcherClosed)
 
 

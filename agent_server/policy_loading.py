@@ -1,0 +1,81 @@
+"""Policies from disk to ready: load, check, warm up, never on the event loop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+
+import numpy as np
+
+from agent_server.policies import Policy, PolicyLoadError, load_policy
+from agent_server.policies.card import ID_PATTERN
+from agent_server.policy_store import LoadedPolicy, PolicyStore
+from codriver.codecs.column import numpy_dtype
+from codriver.errors import CodriverError, InvalidArgumentError
+
+_log = logging.getLogger(__name__)
+
+
+def load_warm(path: str, cap: int, threads: int | None = None) -> Policy:
+    """Loads a policy directory and runs it once at batch sizes 1 and ``cap``. Blocks; call it on a thread.
+
+    Args:
+        path: The directory.
+        cap: Largest batch that it will meet.
+        threads: Threads of torch in the calling thread; None: leave them.
+
+    Raises:
+        PolicyLoadError: It cannot be loaded, or does not answer.
+    """
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    begin = time.monotonic()
+    policy = load_policy(path)
+    warm_up(policy, cap)
+    _log.info("policy %s from %s is ready after %.1f s", policy.card.id, path, time.monotonic() - begin)
+    return policy
+
+
+def warm_up(policy: Policy, cap: int) -> None:
+    """Runs a policy on zeros, so that nobody waits for its first pass.
+
+    Raises:
+        PolicyLoadError: It does not answer.
+    """
+    for rows in sorted({1, cap}):
+        tensors = {}
+        for spec in policy.card.observation_spec.tensors:
+            if not spec.optional:
+                tensors[spec.name] = np.zeros((rows, *spec.shape), numpy_dtype(spec))
+        try:
+            output = policy.forward(tensors)
+        except CodriverError as error:
+            raise PolicyLoadError(f"policy {policy.card.id!r} does not answer: {error}") from error
+        if output.action.shape != (rows, len(policy.card.action_spec.names)) or not math.isfinite(
+            float(np.abs(output.action).max())
+        ):
+            raise PolicyLoadError(f"policy {policy.card.id!r} answers {output.action.shape} for {rows} rows")
+
+
+def add_to_store(store: PolicyStore, policy: Policy, policy_id: str = "") -> LoadedPolicy:
+    """Makes a warm policy the current version of its id.
+
+    Args:
+        store: The server's policies.
+        policy: The policy.
+        policy_id: Id to load it as. Empty: the id in its card.
+
+    Raises:
+        InvalidArgumentError: The id is not one.
+    """
+    policy_id = policy_id or policy.card.id
+    if not ID_PATTERN.match(policy_id):
+        raise InvalidArgumentError(
+            f"{policy_id!r} is not 1 to 64 of a-z, 0-9, '.', '_' and '-'", field="policy_id"
+        )
+    loaded = LoadedPolicy(store.next_key(policy_id), policy)
+    store.add(loaded)
+    return loaded

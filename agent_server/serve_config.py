@@ -1,0 +1,152 @@
+"""Settings of ``codriver serve``: command line over file over defaults."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from agent_server.limits import Limits
+from agent_server.server import Options
+from codriver.errors import InvalidArgumentError
+
+EPILOG = """\
+example:
+  codriver serve --policy models/town_bc --listen 127.0.0.1:50551 --listen unix:/tmp/codriver.sock
+
+The file of --config is TOML with the names of the options, and a table [limits]:
+  policy = ["models/town_bc"]
+  listen = ["127.0.0.1:50551"]
+  batch_cap = 32
+  [limits]
+  max_sessions = 64
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``codriver serve`` does.
+
+    Attributes:
+        policies: Policy directories; the first is the default.
+        options: The server's options.
+        ready_file: File that is written when the server is ready; None: none.
+        verbose: True: log more.
+    """
+
+    policies: tuple[str, ...]
+    options: Options
+    ready_file: Path | None = None
+    verbose: bool = False
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of ``codriver serve``."""
+    p = argparse.ArgumentParser(
+        prog="codriver serve",
+        description="Serves driving policies over gRPC.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--policy", action="append", metavar="PATH", help="policy directory; repeat it for more")
+    p.add_argument(
+        "--listen", action="append", metavar="ADDR", help="HOST:PORT or unix:PATH; repeat it for more"
+    )
+    p.add_argument("--config", type=Path, metavar="FILE", help="TOML file with any of these options")
+    p.add_argument("--admin-listen", metavar="ADDR", help="serve PolicyAdminService there")
+    p.add_argument("--threads", type=int, metavar="N", help="threads of the model (default: cores - 1)")
+    p.add_argument("--batch-cap", type=int, metavar="N", help="most rows in a forward pass (default: 32)")
+    p.add_argument(
+        "--max-delay-ms", type=float, metavar="X", help="longest wait for a fuller pass (default: 0)"
+    )
+    p.add_argument(
+        "--drain-grace-s", type=float, metavar="S", help="time that clients get to leave (default: 5)"
+    )
+    p.add_argument(
+        "--allow-plaintext", action="store_true", default=None, help="listen beyond this machine too"
+    )
+    p.add_argument("--reflection", action="store_true", default=None, help="serve gRPC reflection")
+    p.add_argument(
+        "--ready-file", type=Path, metavar="FILE", help="write the addresses there as JSON, when ready"
+    )
+    p.add_argument("--verbose", action="store_true", help="log sessions and policies")
+    return p
+
+
+def settings(argv: list[str]) -> Settings:
+    """Reads command line and file.
+
+    Raises:
+        InvalidArgumentError: Something is wrong; the message is one line.
+    """
+    args = parser().parse_args(argv)
+    given: dict[str, Any] = {} if args.config is None else _read(args.config)
+    for name in ("policy", "listen", "admin_listen", "threads", "batch_cap", "max_delay_ms", "drain_grace_s"):
+        if getattr(args, name) is not None:
+            given[name] = getattr(args, name)
+    for name in ("allow_plaintext", "reflection"):
+        if getattr(args, name):
+            given[name] = True
+    limits = given.pop("limits", {})
+    if "drain_grace_s" in given:
+        limits["drain_grace_s"] = given.pop("drain_grace_s")
+    policies = tuple(given.pop("policy", ()))
+    if not policies:
+        raise InvalidArgumentError(
+            "no policy to serve", field="policy", hint="Add --policy PATH, a directory with card.json."
+        )
+    given.setdefault("threads", max(1, len(os.sched_getaffinity(0)) - 1))
+    if "listen" in given:
+        given["listen"] = tuple(given["listen"])
+    for name in ("threads", "batch_cap"):
+        if given.get(name, 1) < 1:
+            raise InvalidArgumentError(f"{name} is {given[name]}; it must be at least 1", field=name)
+    if given.get("max_delay_ms", 0) < 0:
+        raise InvalidArgumentError("max_delay_ms must not be negative", field="max_delay_ms")
+    try:
+        options = replace(Options(), **given, limits=replace(Limits(), **limits))
+    except ValueError as error:
+        raise InvalidArgumentError(str(error), field="limits") from None
+    return Settings(policies, options, args.ready_file, args.verbose)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        import tomllib
+    except ImportError:
+        raise InvalidArgumentError("--config needs Python 3.11 or later", field="config") from None
+    try:
+        form = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot read {path}: {error.strerror}", field="config") from None
+    except ValueError as error:
+        raise InvalidArgumentError(f"{path} is not TOML: {error}", field="config") from None
+    _check_types(
+        form,
+        {"policy": (), "drain_grace_s": 0.0, "limits": {}, "admin_listen": "", "threads": 1},
+        Options(),
+        path,
+    )
+    _check_types(form.get("limits", {}), {}, Limits(), path)
+    return form
+
+
+def _check_types(form: dict[str, Any], more: dict[str, Any], defaults: Any, path: Path) -> None:
+    known = {f.name: getattr(defaults, f.name) for f in fields(defaults)} | more
+    for name, value in form.items():
+        if name not in known:
+            raise InvalidArgumentError(
+                f"{path} has {name!r}; known are: {', '.join(sorted(known))}", field=name
+            )
+        kind = type(known[name])
+        right = {
+            bool: isinstance(value, bool),
+            tuple: isinstance(value, list) and all(isinstance(item, str) for item in value),
+            float: isinstance(value, int | float) and not isinstance(value, bool),
+            int: isinstance(value, int) and not isinstance(value, bool),
+        }.get(kind, isinstance(value, kind))
+        if not right:
+            want = "a list of strings" if kind is tuple else kind.__name__
+            raise InvalidArgumentError(f"{path}: {name} is {value!r}; it must be {want}", field=name)

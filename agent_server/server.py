@@ -1,0 +1,203 @@
+"""The agent server put together: policies, sessions, engine, listeners, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+
+from agent_server.engine import Engine
+from agent_server.limits import Limits
+from agent_server.listen import listen
+from agent_server.policies import Policy
+from agent_server.policy_loading import add_to_store, load_warm, warm_up
+from agent_server.policy_store import PolicyStore
+from agent_server.service import admin, agent
+from agent_server.sessions.intake import Intake
+from agent_server.sessions.registry import SessionRegistry
+from codriver.errors import UnavailableError
+from codriver.v1 import agent_service_pb2 as pb
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a server is set up.
+
+    Attributes:
+        listen: Addresses of AgentService: ``HOST:PORT`` or ``unix:PATH``.
+        admin_listen: Address of PolicyAdminService; None: it is not served.
+        allow_plaintext: True: listen beyond loopback without encryption.
+        reflection: True: serve the reflection service.
+        batch_cap: Most rows in a pass.
+        max_delay_ms: Longest wait for a fuller pass.
+        threads: Threads of the model; None: as torch is set.
+        limits: What is allowed.
+    """
+
+    listen: tuple[str, ...] = ("127.0.0.1:50551",)
+    admin_listen: str | None = None
+    allow_plaintext: bool = False
+    reflection: bool = False
+    batch_cap: int = 32
+    max_delay_ms: float = 0.0
+    threads: int | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+class AgentServer:
+    """One agent server. Use :meth:`start`, then :meth:`wait`, and :meth:`drain` or :meth:`stop` from the same loop."""
+
+    def __init__(self, policies: list[Policy], options: Options) -> None:
+        """A server that is not yet listening. Must be created on its event loop.
+
+        Args:
+            policies: At least one; the first is the default.
+            options: How it is set up.
+
+        Raises:
+            ValueError: There is no policy.
+            CodriverError: A policy does not answer.
+        """
+        if not policies:
+            raise ValueError("a server needs at least one policy")
+        self.options = options
+        self.addresses: list[str] = []
+        self.admin_address = ""
+        self._store = PolicyStore()
+        for policy in policies:
+            warm_up(policy, options.batch_cap)
+            add_to_store(self._store, policy)
+        limits = options.limits
+        loop = asyncio.get_running_loop()
+        self._engine = Engine(
+            loop,
+            limits,
+            cap=options.batch_cap,
+            max_delay_s=options.max_delay_ms / 1e3,
+            threads=options.threads,
+        )
+        self._registry = SessionRegistry(limits)
+        intake = Intake(self._store, self._engine, limits, loop)
+        self._agent = agent.AgentService(self._store, self._registry, intake, limits, secrets.token_hex(8))
+        self._health = HealthServicer()
+        self._servers: list[grpc.aio.Server] = []
+        self._sweeper: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._stopped = asyncio.Event()
+        self._hurry = False
+
+    async def start(self) -> None:
+        """Begins to serve; ``addresses`` then says where.
+
+        Raises:
+            CodriverError: An address cannot be taken.
+        """
+        options, health = self.options, self._health
+        try:
+            server = self._new_server([agent.SERVICE_NAME])
+            server.add_generic_rpc_handlers((self._agent.handler(),))
+            self.addresses = [listen(server, a, options.allow_plaintext) for a in options.listen]
+            if options.admin_listen is not None:
+                load = partial(load_warm, cap=options.batch_cap, threads=options.threads)
+                service = admin.PolicyAdminService(self._store, load, self.drain)
+                admin_server = self._new_server([admin.SERVICE_NAME])
+                admin_server.add_generic_rpc_handlers((service.handler(),))
+                self.admin_address = listen(admin_server, options.admin_listen, options.allow_plaintext)
+        except BaseException:
+            await self._engine.close()
+            raise
+        for grpc_server in self._servers:
+            await grpc_server.start()
+        for name in ("", agent.SERVICE_NAME, admin.SERVICE_NAME):
+            await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def wait(self) -> None:
+        """Returns when the server has stopped."""
+        await self._stopped.wait()
+
+    def drain(self, grace_s: float | None = None, reason: str = "") -> int:
+        """Announces the end: no new sessions, a Drain message on every stream, then :meth:`stop`.
+
+        Args:
+            grace_s: Longest time that attached clients get; None: the default.
+            reason: One line for people.
+
+        Returns:
+            The number of attached streams.
+        """
+        if self._stopping is None:
+            grace_s = self.options.limits.drain_grace_s if grace_s is None else grace_s
+            self._agent.draining = reason or "it was asked to"
+            notice = pb.DriveResponse(drain=pb.Drain(grace_ms=int(grace_s * 1e3), reason=reason))
+            for stream in self._agent.streams:
+                stream.send(notice.SerializeToString())
+            self._stopping = asyncio.create_task(self._drain(grace_s))
+        return len(self._agent.streams)
+
+    async def stop(self) -> None:
+        """Stops now: what is in flight is answered, streams end with UNAVAILABLE."""
+        self._agent.draining = self._agent.draining or "it was asked to"
+        for stream in list(self._agent.streams):
+            stream.end(UnavailableError("the server has stopped", reason="DRAINED", retry_after_s=2.0))
+        deadline = time.monotonic() + 2.0
+        while self._agent.streams and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await asyncio.gather(*(server.stop(0.5) for server in self._servers))
+        await self._engine.close()
+        self._stopped.set()
+
+    @property
+    def draining(self) -> bool:
+        """True after :meth:`drain`."""
+        return self._stopping is not None
+
+    def stop_now(self) -> None:
+        """Ends the grace of :meth:`drain`."""
+        self._hurry = True
+
+    async def _drain(self, grace_s: float) -> None:
+        await self._health.enter_graceful_shutdown()
+        deadline = time.monotonic() + grace_s
+        while self._agent.streams and time.monotonic() < deadline and not self._hurry:
+            await asyncio.sleep(0.02)
+        await self.stop()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(min(5.0, self.options.limits.idle_timeout_s / 4))
+            self._registry.sweep()
+
+    def _new_server(self, names: list[str]) -> grpc.aio.Server:
+        limit = self.options.limits.max_message_bytes
+        settings: list[tuple[str, Any]] = [
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.keepalive_time_ms", 10_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ]
+        server = grpc.aio.server(options=settings)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self.options.reflection:
+            from grpc_reflection.v1alpha import reflection
+
+            reflection.enable_server_reflection(
+                [*names, "grpc.health.v1.Health", reflection.SERVICE_NAME], server
+            )
+        self._servers.append(server)
+        return server

@@ -1,0 +1,1 @@
+"""The gRPC services: thin translators between the wire and the sessions."""

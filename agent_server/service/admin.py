@@ -1,0 +1,79 @@
+"""PolicyAdminService: loads, swaps and retires policies, on a listener of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from agent_server.policies import Policy
+from agent_server.policy_loading import add_to_store
+from agent_server.policy_store import PolicyStore
+from agent_server.service.status import Context, Handler, unary_handlers
+from codriver.errors import InvalidArgumentError
+from codriver.v1 import policy_admin_service_pb2 as pb
+
+SERVICE_NAME = "codriver.v1.PolicyAdminService"
+
+
+class PolicyAdminService:
+    """The servicer. Belongs to the event loop; loading happens on a thread."""
+
+    def __init__(
+        self, store: PolicyStore, load: Callable[[str], Policy], drain: Callable[[float | None, str], int]
+    ) -> None:
+        """A service over a store.
+
+        Args:
+            store: The server's policies.
+            load: Loads and warms up a directory; blocks.
+            drain: Begins to stop the server: grace in seconds (None: the default) and reason; answers the
+                number of attached streams.
+        """
+        self._store, self._load, self._drain = store, load, drain
+        self._loading = asyncio.Lock()
+
+    def handler(self) -> Handler:
+        """The service for a gRPC server."""
+        return unary_handlers(
+            SERVICE_NAME,
+            {
+                "ListPolicies": (self.list_policies, pb.ListPoliciesRequest),
+                "LoadPolicy": (self.load_policy, pb.LoadPolicyRequest),
+                "RollBackPolicy": (self.roll_back_policy, pb.RollBackPolicyRequest),
+                "DrainServer": (self.drain_server, pb.DrainServerRequest),
+            },
+        )
+
+    async def list_policies(
+        self, request: pb.ListPoliciesRequest, context: Context
+    ) -> pb.ListPoliciesResponse:
+        """Current and loaded versions."""
+        return pb.ListPoliciesResponse(
+            policies=[policy.info() for policy in self._store.current()],
+            loaded=[policy.version_message() for policy in self._store.loaded()],
+        )
+
+    async def load_policy(self, request: pb.LoadPolicyRequest, context: Context) -> pb.LoadPolicyResponse:
+        """Loads and warms up a policy while the old one serves, then swaps between two passes."""
+        if not request.path:
+            raise InvalidArgumentError("path is empty; name a policy directory", field="path")
+        async with self._loading:  # one at a time: loading takes memory and a core
+            policy = await asyncio.to_thread(self._load, request.path)
+        loaded = add_to_store(self._store, policy, request.policy_id)
+        return pb.LoadPolicyResponse(policy=loaded.version_message())
+
+    async def roll_back_policy(
+        self, request: pb.RollBackPolicyRequest, context: Context
+    ) -> pb.RollBackPolicyResponse:
+        """Makes a loaded version current again."""
+        if not request.policy.policy_id or not request.policy.version:
+            raise InvalidArgumentError("policy needs an id and a version to go back to", field="policy")
+        found = self._store.roll_back(request.policy.policy_id, request.policy.version)
+        return pb.RollBackPolicyResponse(policy=found.version_message())
+
+    async def drain_server(self, request: pb.DrainServerRequest, context: Context) -> pb.DrainServerResponse:
+        """Announces the end, and lets the server stop."""
+        grace_s = request.grace_ms / 1e3 if request.grace_ms else None
+        return pb.DrainServerResponse(
+            attached_streams=self._drain(grace_s, request.reason or "an admin drains it")
+        )
