@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from sim_clients.observation.history import History
 from sim_clients.observation.layers import ROUTE_POINTS, Layers
 from sim_clients.observation.map_raster import map_raster
 from sim_clients.observation.masks import masks
-from sim_clients.observation.observer import record
+from sim_clients.observation.observer import ObserverReport, record
 from sim_clients.observation.picture import picture
 from sim_clients.observation.state import state_vector
 from sim_clients.observation.stops import StopLines
@@ -30,8 +31,10 @@ from sim_clients.observation.view import View, as_points
 from sim_clients.rules.lights import LightAhead
 from sim_clients.rules.stop_signs import StopSignState
 from sim_clients.scene import LightColour, Scene
+from sim_clients.simulator import SimulatorError
 
 WARM_UP = 50
+Town = list[tuple[Scene, ObserverReport]]
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,18 @@ def main(argv: list[str]) -> int:
         epilog="example: codriver bench bev --json",
     )
     parser.add_argument("--frames", type=int, default=1000, help="frames to measure (default %(default)s)")
+    parser.add_argument("--town", help="measure on a drive through this SUMO town instead of the made-up one")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     arguments = parser.parse_args(argv)
     if arguments.frames < 1:
         parser.error("--frames must be at least 1")
+    try:
+        town = _sumo(arguments.town, arguments.frames) if arguments.town else _made_up(arguments.frames)
+    except SimulatorError as error:
+        print(f"codriver bench bev: {error}", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(arguments.frames, Path(folder))
+        figures = measure(town, Path(folder))
     if arguments.json:
         print(json.dumps({"ms_per_frame": round(figures.pop("frame"), 4)}))
         return 0
@@ -71,11 +80,9 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def measure(frames: int, cache_dir: Path) -> dict[str, float]:
+def measure(town: Town, cache_dir: Path) -> dict[str, float]:
     """Median CPU milliseconds: "frame" for the whole, then part by part from runs of their own."""
-    scene_map, route = example_map(), around_a_block()
-    town = [(scene, _report(scene, index)) for scene, index in drive(scene_map, route, frames + WARM_UP)]
-    observer = Observer(scene_map, cache_dir)
+    observer = Observer(town[0][0].map, cache_dir)
     times: dict[str, list[float]] = {"frame": [], "masks and state only": []}
     for name, with_picture in (("frame", True), ("masks and state only", False)):
         observer.reset()
@@ -85,7 +92,7 @@ def measure(frames: int, cache_dir: Path) -> dict[str, float]:
     return {name: statistics.median(values[WARM_UP:]) for name, values in times.items()}
 
 
-def _parts(town: list[tuple[Scene, _Report]], cache_dir: Path) -> dict[str, list[float]]:
+def _parts(town: Town, cache_dir: Path) -> dict[str, list[float]]:
     scene_map = town[0][0].map
     lines, history = StopLines(scene_map), History()
     layers = Layers(map_raster(scene_map, cache_dir), lines.ends)
@@ -113,7 +120,20 @@ def _parts(town: list[tuple[Scene, _Report]], cache_dir: Path) -> dict[str, list
     return times
 
 
-def _report(scene: Scene, index: int) -> _Report:
+def _made_up(frames: int) -> Town:
+    return [
+        (scene, _report(index)) for scene, index in drive(example_map(), around_a_block(), frames + WARM_UP)
+    ]
+
+
+def _sumo(name: str, frames: int) -> Town:
+    from sim_clients.observation.figures import look_around
+
+    drives = look_around(name, episodes=frames, steps=frames + WARM_UP)
+    return [(scene, report) for scene, report, _ in islice(drives, frames + WARM_UP)]
+
+
+def _report(index: int) -> _Report:
     light = LightAhead(0, LightColour.RED, 12.0, 0.5) if index % 100 > 80 else None
     return _Report(light, StopSignState(None, False, float("inf"), False), _Progress(index))
 

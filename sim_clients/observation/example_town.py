@@ -72,7 +72,7 @@ def example_map() -> SceneMap:
     )
 
 
-def around_a_block(scene_map: SceneMap | None = None) -> Route:
+def around_a_block() -> Route:
     """A closed way around four blocks with rounded corners, 1 m apart."""
     radius, low, high = 12.0, 1.5 * LANE_M, 2 * BLOCK_M - 1.5 * LANE_M
     middle = (low + high) / 2
