@@ -54,12 +54,12 @@ class RoadGraph:
         for road, names in graph.lanes.items():
             for name in names:
                 for first in scene_map.lanes[name].successors:
-                    inner, lane = [], first
-                    while lane.startswith(":"):
-                        inner.append(lane)
-                        lane = scene_map.lanes[lane].successors[0]
-                    after = net.lanes[lane].edge
-                    passage = Passage(name, tuple(inner), lane)
+                    inner, onto = [], first
+                    while onto.startswith(":"):
+                        inner.append(onto)
+                        onto = scene_map.lanes[onto].successors[0]
+                    after = net.lanes[onto].edge
+                    passage = Passage(name, tuple(inner), onto)
                     graph.passages[road].setdefault(after, []).append(passage)
         graph.signalised = {net.lanes[line.lane_id].edge for line in scene_map.stop_lines}
         return graph

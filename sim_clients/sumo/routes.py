@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -147,7 +148,7 @@ class RoutePlanner:
         costs: dict[str, tuple[float, list[Passage]]] = {plan.lane: (0.0, [])}
         if free_start:
             costs = {lane: (0.0, []) for lane in graph.lanes[roads[0]]}
-        for number, (road, after) in enumerate(zip(roads, roads[1:], strict=False)):
+        for number, (road, after) in enumerate(pairwise(roads)):
             room = graph.length_m[road] - (plan.at_m if number == 0 else 0.0)
             order = graph.lanes[road]
             options: dict[str, tuple[float, list[Passage]]] = {}
@@ -155,7 +156,7 @@ class RoutePlanner:
                 preference = rng.uniform(0.0, 1.3)
                 for lane, (cost, way) in costs.items():
                     changes = abs(order.index(lane) - order.index(passage.lane_in))
-                    if changes and (free_start and number == 0 or room < 30.0 + 30.0 * changes):
+                    if changes and ((free_start and number == 0) or room < 30.0 + 30.0 * changes):
                         continue
                     total = cost + changes + preference
                     if total < options.get(passage.lane_out, (float("inf"),))[0]:

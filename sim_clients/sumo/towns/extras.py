@@ -69,9 +69,11 @@ def _junction_areas(root: ET.Element) -> list[list[list[float]]]:
             Polygon(shape).buffer(0).difference(unary_union(corners.get(str(junction_element.get("id")), [])))
         )
         parts = getattr(area, "geoms", [area])
-        for part in parts:
-            if part.area > 1.0:
-                areas.append([[round(x, 2), round(y, 2)] for x, y in part.exterior.coords[:-1]])
+        areas += [
+            [[round(x, 2), round(y, 2)] for x, y in part.exterior.coords[:-1]]
+            for part in parts
+            if part.area > 1.0
+        ]
     return areas
 
 

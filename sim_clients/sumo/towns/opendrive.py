@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ SIGNAL_TYPE, STOP_TYPE = "1000001", "206"
 
 @dataclass(frozen=True)
 class Turn:
-    """One way through a junction: from lane ``lane_in`` of an arm to ``lane_out`` of another, counted from the right."""
+    """A way through a junction, from a lane of one arm to a lane of another; lanes count from the right."""
 
     begin: Arm
     lane_in: int
@@ -33,7 +34,7 @@ def direction(begin: Arm, end: Arm) -> str:
 
 
 def turns(arms: list[Arm]) -> list[Turn]:
-    """Lane-to-lane ways through a junction: right from the right lane, left from the left one, straight lane by lane."""
+    """All ways through a junction: right from the right lane, left from the left one, straight lane by lane."""
     result = []
     for begin in arms:
         if not begin.enters:
@@ -102,7 +103,6 @@ class _Writer:
         self.views = {name: _planview(town.geometry(road)) for name, road in town.roads.items()}
         self.pieces = {name: town.geometry(road) for name, road in town.roads.items()}
         self.next_connector = 2000
-        self.next_signal = 1
 
     def roads(self) -> None:
         for name, road in self.town.roads.items():
@@ -126,7 +126,6 @@ class _Writer:
                 t=side * (road.lanes * LANE_WIDTH_M + 1.0),
                 country="OpenDRIVE",
                 Type=SIGNAL_TYPE if junction.kind is Kind.SIGNAL else STOP_TYPE,
-                id=str(self.next_signal),
                 name=f"{junction.name}:{road.name}",
                 dynamic=xodr.Dynamic.yes if junction.kind is Kind.SIGNAL else xodr.Dynamic.no,
                 orientation=orientation,
@@ -134,7 +133,6 @@ class _Writer:
             )
             signal.add_validity(*((-road.lanes, -1) if side < 0 else (1, road.lanes)))
             out.add_signal(signal)
-            self.next_signal += 1
 
     def _cut_pose(self, arm: Arm) -> Pose:
         pieces = self.pieces[arm.road.name]
@@ -183,9 +181,16 @@ class _Writer:
 
 
 def write(town: Town, path: Path) -> None:
-    """Writes the town as OpenDRIVE."""
+    """Writes the town as OpenDRIVE; the same plan gives the same bytes."""
     writer = _Writer(town)
     writer.roads()
     for junction in town.junctions.values():
         writer.junction(junction)
-    writer.odr.write_xml(str(path))
+    root = writer.odr.get_element()
+    header = root.find("header")
+    assert header is not None
+    header.set("date", "2026-01-01T00:00:00")
+    for number, signal in enumerate(root.iter("signal"), start=1):
+        signal.set("id", str(number))
+    ET.indent(root)
+    path.write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")

@@ -64,7 +64,13 @@ class Road:
 
 @dataclass(frozen=True)
 class Arm:
-    """The end of a road at a junction. ``at_end``: it is the road's end; ``out``: pose that looks away from the junction."""
+    """One end of a road at a junction.
+
+    Attributes:
+        road: The road.
+        at_end: True when it is the end of the road, False when it is its beginning.
+        out: Pose at the centre of the junction, looking away from it along the road.
+    """
 
     road: Road
     at_end: bool
