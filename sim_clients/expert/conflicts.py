@@ -68,6 +68,10 @@ def obstacles_on_path(
     pose = actors.pose[rows]
     forward = (pose[:, 0] - ego.x) * np.cos(ego.yaw) + (pose[:, 1] - ego.y) * np.sin(ego.yaw)
     touch = boxes_on_path(path.poses, half, pose, actors.half_extent[rows])
+    beside = np.flatnonzero(touch[:, 0])
+    if len(beside):  # what only the margin touches may be driven away from
+        bare = (half[0], ego.half_width_m)
+        touch[beside] = boxes_on_path(path.poses, bare, pose[beside], actors.half_extent[rows[beside]])
     obstacles = []
     for i in np.flatnonzero(touch.any(axis=1) & (forward > 0.0)):
         first = int(np.argmax(touch[i]))

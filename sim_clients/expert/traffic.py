@@ -105,7 +105,17 @@ class Traffic:
         forecast = forecast_walkers(scene.walkers, rows, self.forecaster.times, settings.walker_radius)
         margin = settings.walker_margin
         found = meetings(path, half, forecast, run, settings.time_step, margin, margin)
-        return [("walker", meeting, Claim(False, False)) for meeting in found]
+        return [
+            ("walker", meeting, Claim(False, False))
+            for meeting in found
+            if meeting.stop_m > 0.0 or self._before_bumper(scene, meeting)
+        ]
+
+    def _before_bumper(self, scene: Scene, meeting: Meeting) -> bool:
+        """False for a walker beside the car, who would meet its flank: standing still would not help."""
+        ego = scene.ego
+        x, y, _ = scene.walkers.pose[meeting.row].tolist()
+        return bool((x - ego.x) * np.cos(ego.yaw) + (y - ego.y) * np.sin(ego.yaw) > ego.half_length_m)
 
     def _follows_ego(self, scene: Scene, forecast: Forecast, meeting: Meeting) -> bool:
         """True for a vehicle behind the ego that would drive into it from behind: braking would not help."""
