@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 SHELL := /bin/bash -o pipefail
 PIP = .venv/bin/pip install --no-compile --constraint constraints.txt
-NARRATE = sed -unE '/\.metadata|editable/d; s/^ *(Downloading|Processing) /  /p; s/^Installing collected.*/  unpacking/p'
+NARRATE = sed -unE 's!^ *Downloading ([^-]+-[^-]+)-[^ ]+ (\([0-9.]+ MB\)).*!  \1 \2!p; s/^Installing collected.*/  unpacking/p'
 PROJECT = constraints.txt pyproject.toml clients/python/pyproject.toml
 
 demo: .venv/.installed-demo # watch the shipped policy drive; without a screen: ARGS="--headless --steps 300"

@@ -1,0 +1,1 @@
+"""Generated stubs of the contract, proto package `codriver.v1` (`make protos`)."""
