@@ -54,7 +54,7 @@ class CollisionMonitor:
 
     def reset(self) -> None:
         """Begins an episode."""
-        self._last_id: int | None = None
+        self._last: tuple[HitKind, int] | None = None  # ids are unique in their kind only
         self._last_time_s = -math.inf
         self._places: list[tuple[float, float]] = []
 
@@ -77,14 +77,14 @@ class CollisionMonitor:
             return ()
         self._places = [(x, y) for x, y in self._places if math.hypot(ego.x - x, ego.y - y) <= FORGET_PLACE_M]
         if scene.time_s - self._last_time_s > SAME_ACTOR_S:
-            self._last_id = None
+            self._last = None
         hits = []
         for kind, actor_id, fault in contacts:
             same_place = any(math.hypot(ego.x - x, ego.y - y) <= SAME_PLACE_M for x, y in self._places)
-            if actor_id == self._last_id or same_place:
+            if (kind, actor_id) == self._last or same_place:
                 continue
             hits.append(Hit(kind, actor_id, fault))
-            self._last_id, self._last_time_s = actor_id, scene.time_s
+            self._last, self._last_time_s = (kind, actor_id), scene.time_s
             self._places.append((ego.x, ego.y))
         return tuple(hits)
 

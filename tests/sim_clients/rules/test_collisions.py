@@ -57,3 +57,10 @@ def test_what_the_simulator_reports_counts_too():
     state = scene(ego(10.0, speed=5.0), walkers=actors((30.0, 0.0, 0.0), first_id=7))
     assert CollisionMonitor().update(replace(state, impulse_actor_ids=(7,)))[0].kind is HitKind.WALKER
     assert CollisionMonitor().update(replace(state, impulse_actor_ids=(99,)))[0].kind is HitKind.STATIC
+
+
+def test_a_walker_may_have_the_id_of_a_vehicle():
+    monitor = CollisionMonitor()
+    assert len(monitor.update(scene(ego(10.0, speed=5.0), vehicles=actors((14.0, 0.0, 0.0))))) == 1
+    hits = monitor.update(scene(ego(20.0, speed=5.0), walkers=actors((22.0, 0.0, 0.0)), time_s=2.0))
+    assert [hit.kind for hit in hits] == [HitKind.WALKER]
