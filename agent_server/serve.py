@@ -57,6 +57,8 @@ async def _serve(chosen: Settings) -> int:
         "batch_cap": options.batch_cap,
         "pid": os.getpid(),
     }
+    if chosen.ready_file is not None:
+        _write_whole(chosen.ready_file, json.dumps(facts) + "\n")
     print(f"READY {json.dumps(facts)}", flush=True)
     names = ", ".join(f"{p.card.id} ({path})" for p, path in zip(policies, chosen.policies))
     print(
@@ -64,8 +66,6 @@ async def _serve(chosen: Settings) -> int:
         f"batches of up to {options.batch_cap}; ready after {time.monotonic() - begin:.1f} s. Ctrl-C stops it.",
         file=sys.stderr,
     )
-    if chosen.ready_file is not None:
-        _write_whole(chosen.ready_file, json.dumps(facts) + "\n")
     try:
         await server.wait()
     finally:
@@ -87,3 +87,7 @@ def _write_whole(path: Path, text: str) -> None:
     staging = path.with_name(f".{path.name}.{os.getpid()}")
     staging.write_text(text, encoding="utf-8")
     staging.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

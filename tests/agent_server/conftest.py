@@ -47,9 +47,9 @@ TERMINATED, TRUNCATED = observation_pb2.STEP_KIND_TERMINATED, observation_pb2.ST
 
 
 class Echo(nn.Module):
-    """Acceleration: ``gain`` times the first state item. Steer: mean of the first mask, scaled to 0..1. Value: the second item.
+    """Acceleration: ``gain`` * first state item. Steer: mean of the first mask / 255. Value: the second item.
 
-    A second state item above 1,000 makes it raise, and so does any pass while ``broken``; ``gate`` holds passes up.
+    A second state item above 1,000 makes it raise; ``gate`` holds passes up.
     """
 
     def __init__(self, gain=1.0):
