@@ -91,7 +91,7 @@ class DriveLoop:
         for env in range(len(self._pool)):
             self._begin_next(env)
         while self._running:
-            rows, failed = self._pool.gather()
+            rows, failed = self._pool.gather(together=self._answer is not None)
             for failure in failed:
                 self._end(failure.env, None, failure.reason)
             if rows:

@@ -92,8 +92,12 @@ class WorkerPool:
         except OSError:
             worker.deadline = 0.0  # noticed by the next gather
 
-    def gather(self) -> tuple[list[Row], list[WorkerFailed]]:
-        """Waits for one row of every stepping worker, and takes what resetting workers have ready.
+    def gather(self, *, together: bool = True) -> tuple[list[Row], list[WorkerFailed]]:
+        """Waits for rows.
+
+        Args:
+            together: True waits for one row of every stepping worker (resetting ones are not waited for), so that
+                they travel in one message. False returns as soon as there is any row.
 
         Returns:
             Rows ordered by environment, and workers that failed meanwhile.
@@ -103,7 +107,7 @@ class WorkerPool:
         while True:
             stepping = any(worker.state is WorkerState.STEPPING for worker in self._workers)
             busy = {worker.pipe: worker for worker in self._workers if worker.state is not WorkerState.IDLE}
-            if not busy or ((rows or failed) and not stepping):
+            if not busy or ((rows or failed) and not (stepping and together)):
                 break
             for pipe in wait(list(busy), timeout=0.5):
                 worker = busy[pipe]  # type: ignore[index]

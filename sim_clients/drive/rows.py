@@ -41,11 +41,13 @@ class RowEncoder:
 
     Args:
         env: Index of the environment.
+        tensors: True sends what was observed; False only keys and reward, for rows that no server answers.
         picture: True adds the picture to each row.
     """
 
-    def __init__(self, env: int, *, picture: bool) -> None:
+    def __init__(self, env: int, *, tensors: bool = True, picture: bool = False) -> None:
         self._env = env
+        self._tensors = tensors
         self._picture = picture
         self._specs = {spec.name: spec for spec in observation_spec(picture=picture).tensors}
 
@@ -62,6 +64,8 @@ class RowEncoder:
             applied_action=result.action.tolist(),
             observed_at_us=[time.monotonic_ns() // 1000],
         )
+        if not self._tensors:
+            return batch
         batch.tensors.append(encode_column(self._specs["bev_masks"], observation.masks[None]))
         batch.tensors.append(encode_column(self._specs["state"], observation.state[None]))
         if self._picture and observation.picture is not None:

@@ -45,7 +45,7 @@ class Worker:
         self._driver = BlindDriver(simulator.map) if config.driver == "blind" else self._expert
         self._labels = config.recording is not None or config.driver == "expert" or config.expert_share > 0
         self._disturber = Disturber(config.perturbation, self._rng)
-        self._encoder = RowEncoder(config.env, picture=config.picture)
+        self._encoder = RowEncoder(config.env, tensors=config.driver == "server", picture=config.picture)
         self._recorder = (
             EpisodeRecorder(config.recording, config.env) if config.recording is not None else None
         )
