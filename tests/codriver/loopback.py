@@ -1,6 +1,6 @@
 """A small agent server of the wheel's own parts, real gRPC on a unix socket, for tests of the client side.
 
-Its policy answers (first state item, number of rows so far), so that every answer can be foretold.
+Its policy answers (first state item, number of messages so far or ``second``), so that every answer can be foretold.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ ENDS = (observation_pb2.STEP_KIND_TERMINATED, observation_pb2.STEP_KIND_TRUNCATE
 class Loopback(agent_service_pb2_grpc.AgentServiceServicer):
     """Serves on ``unix:PATH``. ``refuse`` ends every OpenSession; ``delay_s`` delays every answer."""
 
-    def __init__(self, path, refuse=None, delay_s=0.0, drain=False):
+    def __init__(self, path, refuse=None, delay_s=0.0, drain=False, second=None):
         self.address = f"unix:{path}"
-        self.refuse, self.delay_s, self.drain = refuse, delay_s, drain
+        self.refuse, self.delay_s, self.drain, self.second = refuse, delay_s, drain, second
         self.batches, self.metadata, self.requests = [], [], {}
         self._closed = threading.Event()
         self._server = grpc.server(futures.ThreadPoolExecutor(8))
@@ -132,7 +132,7 @@ class Loopback(agent_service_pb2_grpc.AgentServiceServicer):
             elif batch.step_kind[row] in ENDS:
                 status[row] = action_pb2.ACTION_STATUS_EPISODE_END
             else:
-                action[row] = columns["state"].values[row, 0], len(self.batches)
+                action[row] = columns["state"].values[row, 0], self.second or len(self.batches)
         answer.action.extend(action.ravel().tolist())
         answer.status.extend(status.tolist())
         return answer

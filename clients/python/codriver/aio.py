@@ -46,7 +46,7 @@ class AsyncAgentClient:
         else:
             self._channel = grpc.aio.secure_channel(target, credentials, options)
         self._metadata = connection.metadata(token)
-        self._stub = agent_service_pb2_grpc.AgentServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._stub = agent_service_pb2_grpc.AgentServiceStub(self._channel)
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:
         """Waits until the server accepts connections; ``UnavailableError`` when it does not in time."""
