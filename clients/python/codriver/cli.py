@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import os
+import re
 import sys
 from importlib import metadata, util
 from typing import Any, Dict, List, Sequence, Tuple
@@ -109,7 +110,7 @@ def _summary(point: Any) -> str:
             text = ast.get_docstring(ast.parse(file.read())) or ""
     except (OSError, SyntaxError, ImportError, ValueError):
         return ""
-    return text.partition("\n")[0]
+    return re.sub(r"^`+codriver [^`]*`+: ", "", text.partition("\n")[0])
 
 
 def _find_source(module: str) -> str | None:
