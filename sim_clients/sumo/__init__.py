@@ -4,11 +4,13 @@ Needs ``libsumo`` (the extra ``sumo``).
 """
 
 from sim_clients.simulator import SimulatorError
+from sim_clients.sumo import stand_ins
 
+stand_ins.provide()
 try:
     import libsumo as _libsumo  # noqa: F401
 except ImportError as error:
-    raise SimulatorError("SUMO is not installed: pip install 'codriver[sumo]'") from error
+    raise SimulatorError(f"SUMO is not installed ({error}): pip install 'codriver[sumo]'") from error
 
 from sim_clients.sumo.simulator import SumoSimulator
 

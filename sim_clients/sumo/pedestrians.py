@@ -25,7 +25,7 @@ _VARIABLES = (
 _ROADS_PER_WALK = 25
 _CROSSING_SHARE = 0.5
 FAR_M = 60.0
-COURTESY_MPS2 = 2.5
+COURTESY_MPS2 = 4.0
 """A pedestrian does not step in front of a car that would have to brake harder than this."""
 
 
@@ -114,7 +114,7 @@ class Pedestrians:
         a car pass that is too close to stop comfortably, and walks as soon as it has passed or slowed down.
         """
         v = ego.speed_mps
-        reach = v * 0.7 + v * v / (2 * COURTESY_MPS2) + ego.half_length_m
+        reach = v * 0.5 + v * v / (2 * COURTESY_MPS2) + ego.half_length_m
         cos, sin = math.cos(ego.yaw), math.sin(ego.yaw)
         hold = set()
         if v > 0.5:

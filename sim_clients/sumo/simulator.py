@@ -206,14 +206,14 @@ class SumoSimulator:
         """Applies a control for 0.1 s.
 
         Raises:
-            SimulatorError: No episode runs, or SUMO fails.
+            SimulatorError: No episode runs, the control is not finite, or SUMO fails.
         """
         if not self._running or self._plan is None or self._pedestrians is None:
             raise SimulatorError("no episode runs: call reset first")
+        if not all(math.isfinite(value) for value in control):
+            raise SimulatorError(f"{control} is not finite")
         self._control = Control(*(float(value) for value in control))
         self._state = self._vehicle.step(self._state, self._control, STEP_S)
-        if not all(math.isfinite(value) for value in self._state):
-            raise SimulatorError(f"the control {control} is not finite")
         self._steps += 1
         self._pedestrians.yield_to(self._ego())
         if EGO not in libsumo.vehicle.getIDList():
