@@ -12,6 +12,6 @@ try:
 except ImportError as error:
     raise SimulatorError(f"SUMO is not installed ({error}): pip install 'codriver[sumo]'") from error
 
-from sim_clients.sumo.simulator import SumoSimulator
+from sim_clients.sumo.simulator import SumoSimulator  # noqa: E402 - its libraries come first
 
 __all__ = ["SumoSimulator"]
