@@ -26,7 +26,7 @@ from sim_clients.scene import STEP_S
 from sim_clients.simulator import EpisodeTask, SimulatorError
 from sim_clients.simulators import load_simulator
 
-MAX_EPISODE_S = 300.0
+MAX_EPISODE_S = 300
 """Longest recorded episode (Found-RL's data)."""
 
 
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="dataset directory")
     parser.add_argument("--sim", default="sumo", help="simulator (default: %(default)s)")
-    add_town_arguments(parser, town=None)
+    add_town_arguments(parser, town="the simulator's training town")
     parser.add_argument(
         "--episodes", type=positive, default=100, help="episodes to drive (default: %(default)s)"
     )
@@ -71,6 +71,13 @@ def parser() -> argparse.ArgumentParser:
         type=fraction,
         default=0.5,
         help="vary vehicles and pedestrians between episodes by this share (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-seconds",
+        type=positive,
+        default=MAX_EPISODE_S,
+        metavar="S",
+        help="cut episodes after this time (default: %(default)s)",
     )
     parser.add_argument("--keep-violations", action="store_true", help="do not cut what led to a violation")
     parser.add_argument("--no-pictures", action="store_true", help="leave out the 192x192 pictures")
@@ -130,6 +137,8 @@ def _collect(arguments: argparse.Namespace) -> Manifest:
         arguments.vehicles,
         arguments.walkers,
         traffic_spread=arguments.traffic_spread,
+        min_route_m=arguments.min_route_m,
+        min_signals=arguments.min_signals,
     )
     missing = list(_missing(tasks, arguments.out))
     driver = "server" if arguments.policy else "expert"
@@ -152,7 +161,7 @@ def _collect(arguments: argparse.Namespace) -> Manifest:
             arguments.sim,
             town,
             driver="server" if arguments.policy else "expert",
-            max_steps=round(MAX_EPISODE_S / STEP_S),
+            max_steps=round(arguments.max_seconds / STEP_S),
             perturbation=Perturbation(steer=arguments.steer_noise, speed=arguments.speed_noise),
             expert_share=arguments.expert_share,
             recording=recording,

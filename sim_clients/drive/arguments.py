@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 
 
-def add_town_arguments(parser: argparse.ArgumentParser, *, town: str | None) -> None:
-    """Adds what says where and among whom to drive.
+def add_town_arguments(parser: argparse.ArgumentParser, *, town: str) -> None:
+    """Adds what says where, which way and among whom to drive, and in how many processes.
 
     Args:
         parser: Parser to add to.
-        town: Default town, for the help text. None: the simulator's own.
+        town: Which town is the default, for the help text.
     """
-    parser.add_argument("--town", default=town, help="town to drive in (default: %(default)s)")
+    parser.add_argument("--town", help=f"town to drive in (default: {town})")
     parser.add_argument(
         "--vehicles", type=natural, default=60, help="vehicles in town (default: %(default)s)"
     )
@@ -22,6 +23,20 @@ def add_town_arguments(parser: argparse.ArgumentParser, *, town: str | None) -> 
     )
     parser.add_argument(
         "--seed", type=natural, default=0, help="seed of routes and traffic (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--min-route-m",
+        type=length,
+        default=500.0,
+        metavar="M",
+        help="shortest route in metres (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--min-signals",
+        type=natural,
+        default=2,
+        metavar="N",
+        help="fewest signalised junctions of a route (default: %(default)s)",
     )
     parser.add_argument(
         "--envs",
@@ -44,6 +59,14 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def length(text: str) -> float:
+    """Reads a finite number of 0 or more."""
+    value = float(text)
+    if not 0.0 <= value < math.inf:
+        raise argparse.ArgumentTypeError("must be a finite number of 0 or more")
     return value
 
 

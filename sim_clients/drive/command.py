@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--server", required=True, metavar="ADDR", help="agent server: host:port or unix:PATH"
     )
-    add_town_arguments(parser, town=None)
+    add_town_arguments(parser, town="the simulator's training town")
     parser.add_argument("--episodes", type=positive, help="episodes to drive (default: until interrupted)")
     parser.add_argument(
         "--steps", type=positive, help="stop after this many steps of all environments together"
@@ -79,7 +79,9 @@ def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures
     recording = None
     if arguments.record is not None:
         arguments.record.mkdir(parents=True, exist_ok=True)
-        recording = Recording(str(arguments.record), {"verb": "drive", "town": town, "seed": arguments.seed})
+        recording = Recording(
+            str(arguments.record), provenance={"verb": "drive", "town": town, "seed": arguments.seed}
+        )
     configs = [
         WorkerConfig(
             env,
@@ -99,6 +101,8 @@ def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures
         arguments.walkers,
         endless=arguments.train,
         soft_probability=arguments.soft,
+        min_route_m=arguments.min_route_m,
+        min_signals=arguments.min_signals,
     )
 
     def note(episode: Episode) -> None:

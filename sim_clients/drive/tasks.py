@@ -26,6 +26,8 @@ class TaskList:
         soft_probability: Share of episodes that begin with a soft reset (traffic stays).
         traffic_spread: Vehicles and pedestrians of an episode are drawn uniformly from 1 - spread to 1 + spread of
             their numbers.
+        min_route_m: Shortest route.
+        min_signals: Fewest signalised junctions of a route.
     """
 
     seed: int = 0
@@ -35,6 +37,8 @@ class TaskList:
     endless: bool = False
     soft_probability: float = 0.0
     traffic_spread: float = 0.0
+    min_route_m: float = 500.0
+    min_signals: int = 2
 
     def __iter__(self) -> Iterator[EpisodeTask]:
         position = 0
@@ -53,6 +57,8 @@ class TaskList:
             traffic_seed=seed,
             vehicles=round(self.vehicles * vehicles),
             walkers=round(self.walkers * walkers),
+            min_route_m=self.min_route_m,
+            min_signals=self.min_signals,
             endless=self.endless,
             hard_reset=not soft,
         )

@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: codriver evaluate --routes 50 --policy expert --json",
     )
     parser.add_argument("--sim", default="sumo", help="simulator (default: %(default)s)")
-    add_town_arguments(parser, town=None)
+    add_town_arguments(parser, town="the simulator's test town")
     parser.add_argument("--routes", type=positive, default=50, help="routes to drive (default: %(default)s)")
     parser.add_argument(
         "--policy",
@@ -84,7 +84,14 @@ def _drive(arguments: argparse.Namespace) -> list[EpisodeRecord]:
     evaluation = Evaluation(
         simulator=arguments.sim,
         town=town,
-        tasks=TaskList(arguments.seed, arguments.routes, arguments.vehicles, arguments.walkers),
+        tasks=TaskList(
+            arguments.seed,
+            arguments.routes,
+            arguments.vehicles,
+            arguments.walkers,
+            min_route_m=arguments.min_route_m,
+            min_signals=arguments.min_signals,
+        ),
         driver=driver,
         address=arguments.server,
         policy=arguments.policy if driver == "server" else None,
