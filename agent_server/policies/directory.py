@@ -60,7 +60,7 @@ def save_policy(
         staging.chmod(0o755)
         (staging / WEIGHTS_NAME).write_bytes(data)
         (staging / CARD_NAME).write_text(card.to_json(), encoding="utf-8")
-        _move(staging, path)
+        replace_directory(staging, path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return card
@@ -155,7 +155,7 @@ def _read(file: Path, limit: int) -> bytes:
         raise PolicyLoadError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _move(staging: Path, path: Path) -> None:
+def replace_directory(staging: Path, path: Path) -> None:
     """Puts `staging` at `path`; an older directory there is moved aside first and then removed."""
     if path.exists():
         aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))

@@ -68,6 +68,7 @@ class DrivingNetwork(nn.Module):
         state_items: Length of the state vector.
         actions: Action dimensions.
         value_head: True: also estimate the discounted return.
+        value_scale: Constant factor between the value head and the return, so that the head works near 1.
         ignored_state: Indices of state items that the network never sees (they are set to 0 inside). A cloned policy
             that sees its own last control learns to repeat it ("copycat"); see ``agent_server.train.bc``.
     """
@@ -81,6 +82,7 @@ class DrivingNetwork(nn.Module):
         state_items: int = 10,
         actions: int = 2,
         value_head: bool = True,
+        value_scale: float = 100.0,
         ignored_state: Sequence[int] = (),
     ) -> None:
         super().__init__()
@@ -89,6 +91,7 @@ class DrivingNetwork(nn.Module):
             raise ValueError(f"ignored_state: {outside} outside 0..{state_items - 1}")
         self.extractor = Extractor(channels, size, state_items)
         self.actor = _mlp((FEATURE_WIDTH, *ACTOR_WIDTHS, actions), nn.Tanh())
+        self.value_scale = value_scale
         self.value = _mlp((FEATURE_WIDTH, VALUE_WIDTH, 1), None) if value_head else None
         keep = torch.ones(state_items)
         keep[list(ignored_state)] = 0
@@ -111,8 +114,14 @@ class DrivingNetwork(nn.Module):
             state: (B, S) as observed; velocities in m/s, nothing normalised (as in Found-RL's release).
         """
         features = self.features(masks, state)
-        value = None if self.value is None else self.value(features).squeeze(1)
-        return self.actor(features), value
+        return self.actor(features), self.values(features)
+
+    def values(self, features: Tensor) -> Tensor | None:
+        """Values (B,) of features (B, 256), or None without a value head."""
+        if self.value is None:
+            return None
+        value: Tensor = self.value(features).squeeze(1) * self.value_scale
+        return value
 
     def parameter_counts(self) -> dict[str, int]:
         """Exact number of parameters of each part, and of what is deployed to act (extractor and actor head)."""
