@@ -109,6 +109,7 @@ def meetings(
     time_step: float,
     margin_before: float,
     margin_after: float,
+    horizon: float = np.inf,
 ) -> list[Meeting]:
     """Futures that the ego would meet if it drove on as it would alone.
 
@@ -120,14 +121,16 @@ def meetings(
         time_step: Seconds between those times.
         margin_before: An actor that comes within this time after the ego has left is met, too.
         margin_after: So is one that left within this time before the ego comes.
+        horizon: Meetings later than this do not count.
     """
-    count, steps = forecast.poses.shape[:2]
+    steps = min(forecast.poses.shape[1], int(min(horizon / time_step, 1e6)) + 1)
+    count, poses = len(forecast.poses), forecast.poses[:, :steps]
     if not count:
         return []
     touch = boxes_on_path(
         path.poses,
         half,
-        forecast.poses.reshape(-1, 3),
+        poses.reshape(-1, 3),
         np.repeat(forecast.halves, steps, axis=0),
     ).reshape(count, steps, -1)
     early, late = round(margin_before / time_step), round(margin_after / time_step)

@@ -133,7 +133,10 @@ class Expert:
         for kind, meeting, future in view.meetings:
             if kind == "meeting" and self._right_of_way.ego_first(scene, report, future):
                 continue
-            points.append((kind, self._stop_points.before(scene, path.start_m, meeting.stop_m)))
+            stop = meeting.stop_m - settings.meeting_gap
+            if kind == "meeting":
+                stop = self._stop_points.before_junction(scene, path.start_m, stop)
+            points.append((kind, stop))
         for kind, distance in points:
             wanted = stop_acceleration(
                 speed,

@@ -16,7 +16,8 @@ from sim_clients.scene import Actors, Floats, LightColour, Scene, SceneMap
 _STANDING_MPS = 0.3
 _LANE_HEADING_RAD = 0.6
 _LANE_OFFSET_M = 1.8
-_BRAKING_MPS2 = 3.0
+_BRAKING_MPS2 = 4.5
+"""What others are trusted to brake with at a light, a sign or a junction where they must wait."""
 
 
 class Forecast(NamedTuple):

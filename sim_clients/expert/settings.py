@@ -21,6 +21,7 @@ class ExpertSettings:
         headway: Time gap to the vehicle ahead.
         standstill_gap: Gap to a standing obstacle.
         line_gap: Gap between front bumper and stop line.
+        meeting_gap: Distance kept to the place of a meeting.
         look_ahead: Length of the path that is examined.
         view_ahead, view_behind, view_side: Actors outside this box in the ego frame are not considered.
         horizon: How far other actors are predicted.
@@ -29,7 +30,9 @@ class ExpertSettings:
         vehicle_margin_before, vehicle_margin_after: A crossing vehicle must come at least this much later than,
             or have passed this much earlier than, the ego.
         walker_margin: The same for pedestrians, both ways.
-        walker_radius: Smallest half extent of a pedestrian in overlap tests.
+        walker_radius: Smallest half extent of a pedestrian on the road in overlap tests.
+        pavement_horizon: How far a pedestrian on the pavement is predicted.
+        pavement_deceleration: Such a one lets a car pass that would have to brake harder than this.
         patience: Standing time after which the margins begin to shrink.
     """
 
@@ -41,6 +44,7 @@ class ExpertSettings:
     headway: float = 1.0
     standstill_gap: float = 2.0
     line_gap: float = 1.0
+    meeting_gap: float = 1.5
     look_ahead: float = 32.0
     view_ahead: float = 36.0
     view_behind: float = 14.0
@@ -52,4 +56,6 @@ class ExpertSettings:
     vehicle_margin_after: float = 0.6
     walker_margin: float = 1.0
     walker_radius: float = 0.5
+    pavement_horizon: float = 3.0
+    pavement_deceleration: float = 5.0
     patience: float = 20.0

@@ -9,9 +9,9 @@ from sim_clients.rules.monitor import RuleReport
 from sim_clients.scene import LightColour, Scene
 
 _SLOW_MPS = 1.0
-_MEETING_GAP_M = 1.5
 _EXIT_GAP_M = 2.0
 _YELLOW_MPS2 = 2.5
+_ENTRY_MPS2 = 3.0
 
 
 class StopPoints:
@@ -66,14 +66,14 @@ class StopPoints:
             return []
         return [("exit", span.begin_m - self._settings.line_gap - front)]
 
-    def before(self, scene: Scene, start_m: float, stop_m: float) -> float:
-        """Where to stop for a meeting: before it, and before its junction if the ego is not on it yet."""
+    def before_junction(self, scene: Scene, start_m: float, wanted: float) -> float:
+        """Where to stop for a meeting: before the junction, if the ego is not on it yet and can stop with comfort."""
         ego = scene.ego
-        wanted = stop_m - _MEETING_GAP_M
         front = start_m + ego.half_length_m
         span = self._stops.next_junction(start_m)
         if span is not None and front < span.begin_m and front + wanted > span.begin_m:
             entry = span.begin_m - 0.3 - front
-            if front + wanted < span.end_m + 2 * ego.half_length_m:
-                return max(entry, 0.0)
+            can_stop = entry > ego.speed_mps**2 / (2 * _ENTRY_MPS2)
+            if can_stop and front + wanted < span.end_m + 2 * ego.half_length_m:
+                return entry
         return wanted

@@ -101,10 +101,19 @@ class Traffic:
     def _walker_meetings(
         self, scene: Scene, path: PathAhead, half: tuple[float, float], rows: NDArray[np.int64], run: Floats
     ) -> list[tuple[str, Meeting, Claim]]:
-        settings = self._settings
-        forecast = forecast_walkers(scene.walkers, rows, self.forecaster.times, settings.walker_radius)
-        margin = settings.walker_margin
-        found = meetings(path, half, forecast, run, settings.time_step, margin, margin)
+        settings, speed = self._settings, scene.ego.speed_mps
+        times, margin = self.forecaster.times, settings.walker_margin
+        pavement = scene.walker_on_pavement[rows]
+        found: list[Meeting] = []
+        for chosen, radius, horizon, hardest in (
+            (rows[~pavement], settings.walker_radius, settings.horizon, np.inf),
+            (rows[pavement], 0.0, settings.pavement_horizon, settings.pavement_deceleration),
+        ):
+            forecast = forecast_walkers(scene.walkers, chosen, times, radius)
+            for meeting in meetings(path, half, forecast, run, settings.time_step, margin, margin, horizon):
+                room = meeting.stop_m - 1.0
+                if speed < 0.5 or (room > 0.0 and speed**2 / (2 * room) < hardest):
+                    found.append(meeting)
         return [
             ("walker", meeting, Claim(False, False))
             for meeting in found
