@@ -17,9 +17,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from sim_clients.sumo.towns.lights import write_programs
-from sim_clients.sumo.towns.plan import Kind, Town
+from sim_clients.sumo.towns.plan import CROSSING_WIDTH_M, Kind, Town
 
-CROSSING_WIDTH_M = 3.0
 FIRST_JUNCTION_ID = 1000
 
 

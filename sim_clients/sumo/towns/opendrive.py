@@ -10,7 +10,16 @@ from pathlib import Path
 from scenariogeneration import xodr
 
 from sim_clients.sumo.towns.path import Piece, Pose, connect, wrap
-from sim_clients.sumo.towns.plan import LANE_WIDTH_M, PAVEMENT_WIDTH_M, Arm, Junction, Kind, Road, Town
+from sim_clients.sumo.towns.plan import (
+    CROSSING_WIDTH_M,
+    LANE_WIDTH_M,
+    PAVEMENT_WIDTH_M,
+    Arm,
+    Junction,
+    Kind,
+    Road,
+    Town,
+)
 
 SIGNAL_TYPE, STOP_TYPE = "1000001", "206"
 
@@ -111,6 +120,7 @@ class _Writer:
             out.add_successor(xodr.ElementType.junction, self.junction_ids[road.end])
             out.add_type(xodr.RoadType.town, 0, "DE", speed=road.limit_mps, speed_unit="m/s")
             self._signs(out, road)
+            self._crossings(out, road)
             self.odr.add_road(out)
 
     def _signs(self, out: xodr.Road, road: Road) -> None:
@@ -133,6 +143,32 @@ class _Writer:
             )
             signal.add_validity(*((-road.lanes, -1) if side < 0 else (1, road.lanes)))
             out.add_signal(signal)
+
+    def _crossings(self, out: xodr.Road, road: Road) -> None:
+        """Crossings lie just beyond the end of a road, inside the junction."""
+        length = sum(piece.length for piece in self.pieces[road.name])
+        half = road.lanes * LANE_WIDTH_M
+        for junction, s, side in (
+            (self.town.junctions[road.end], length, 1.0),
+            (self.town.junctions[road.begin], 0.0, -1.0),
+        ):
+            first = self.town.arms(junction)[0]
+            zebra_is_elsewhere = junction.kind is Kind.ZEBRA and first.road.name != road.name
+            if road.one_way or not junction.crossings or zebra_is_elsewhere:
+                continue
+            outline = xodr.Outline(closed=True)
+            for u, v in ((0.0, -half), (CROSSING_WIDTH_M, -half), (CROSSING_WIDTH_M, half), (0.0, half)):
+                outline.add_corner(xodr.CornerLocal(side * u, side * v, 0.0, 0.0))
+            crossing = xodr.Object(
+                s=s,
+                t=0.0,
+                Type=xodr.ObjectType.crosswalk,
+                orientation=xodr.Orientation.none,
+                width=2 * half,
+                length=CROSSING_WIDTH_M,
+            )
+            crossing.add_outline(outline)
+            out.add_object(crossing)
 
     def _cut_pose(self, arm: Arm) -> Pose:
         pieces = self.pieces[arm.road.name]
@@ -190,7 +226,13 @@ def write(town: Town, path: Path) -> None:
     header = root.find("header")
     assert header is not None
     header.set("date", "2026-01-01T00:00:00")
-    for number, signal in enumerate(root.iter("signal"), start=1):
-        signal.set("id", str(number))
+    for tag in ("signal", "object"):
+        for number, element in enumerate(root.iter(tag), start=1):
+            element.set("id", str(number))
+    for crossing in root.iter("object"):
+        outlines = crossing.find("outlines")
+        if outlines is not None:  # CARLA reads the form of OpenDRIVE 1.4
+            crossing.remove(outlines)
+            crossing.extend(outlines)
     ET.indent(root)
     path.write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")

@@ -10,6 +10,7 @@ from sim_clients.sumo.towns.path import Piece, Point, Pose, fillet, trimmed, wra
 
 LANE_WIDTH_M = 3.5
 PAVEMENT_WIDTH_M = 2.5
+CROSSING_WIDTH_M = 3.0
 LIMIT_MPS = 8.33
 """30 km/h; roads with two lanes a direction allow 50."""
 

@@ -171,9 +171,7 @@ def test_soft_reset_keeps_the_traffic_and_a_hard_one_does_not(make: Make) -> Non
     assert soft.time_s == 0.0 and soft.ego.speed_mps == 0.0
     common = set(soft.vehicles.ids.tolist()) & set(before.vehicles.ids.tolist())
     assert len(common) >= 55
-    at = {
-        number: pose for number, pose in zip(before.vehicles.ids.tolist(), before.vehicles.pose, strict=True)
-    }
+    at = dict(zip(before.vehicles.ids.tolist(), before.vehicles.pose, strict=True))
     jumps = [
         math.dist(at[number][:2], pose[:2])
         for number, pose in zip(soft.vehicles.ids.tolist(), soft.vehicles.pose, strict=True)
