@@ -9,7 +9,12 @@ from sim_clients.scene import Scene, SceneMap
 
 
 class Claim(NamedTuple):
-    """What a met actor can claim. Attributes: waits, it can and must stop before its junction; on_ring, it is on a roundabout."""
+    """What a met actor can claim.
+
+    Attributes:
+        waits: It can still stop before its junction.
+        on_ring: It is on a roundabout.
+    """
 
     waits: bool
     on_ring: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,8 @@ from sim_clients.scene import Floats, Route, SceneMap
 _MATCH_M = 4.0
 
 
-class RouteLine(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RouteLine:
     """A stop line on the route. Attributes: index in ``SceneMap.stop_lines``; distance_m along the route."""
 
     index: int
