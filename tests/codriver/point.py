@@ -47,7 +47,7 @@ class PointSimulator(threading.Thread):
 
     def run(self):
         try:
-            with RemotePolicy(self.address, observation_spec=point_spec(), timeout_s=30) as policy:
+            with RemotePolicy(self.address, observation_spec=point_spec(), timeout_s=100) as policy:
                 while self.episodes is None or len(self.lengths) < self.episodes:
                     try:
                         if not self._episode(policy):

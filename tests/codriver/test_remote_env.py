@@ -107,9 +107,9 @@ def test_stable_baselines_learns(env):
     torch.set_num_threads(1)
     simulate(env)
     model = sb3.PPO(
-        "MultiInputPolicy", env, n_steps=128, batch_size=64, learning_rate=3e-3, seed=1, device="cpu"
+        "MultiInputPolicy", env, n_steps=128, batch_size=128, n_epochs=8, learning_rate=1e-2, seed=1, device="cpu"
     )
-    model.learn(1024)
+    model.learn(640)
     total, ended = 0.0, False
     observation, _ = env.reset()
     while not ended:
@@ -213,3 +213,12 @@ def session_close(session):
 
 def test_default_spec_is_driving():
     assert driving.SPEC_HASH
+
+
+def test_closing_tells_the_simulator(env):
+    simulator = simulate(env)
+    env.reset()
+    env.close()
+    env.close()
+    simulator.join(10)
+    assert simulator.error.reason == "DRAINED" and "learner closed" in str(simulator.error)

@@ -161,7 +161,8 @@ class AsyncSession:
         try:
             await self.close()
         except CodriverError:
-            if error is None:
+            ended = self._stream is not None and self._stream.has_ended
+            if error is None and not ended:  # otherwise the first error is the one to see
                 raise
 
 
@@ -216,6 +217,11 @@ class AsyncDriveStream:
         """Sends a batch and waits for its answer; for callers with one batch in flight."""
         await self.send(observations)
         return await self.receive(timeout_s)
+
+    @property
+    def has_ended(self) -> bool:
+        """True once the server has ended the stream, or the connection was lost, and a call has noticed."""
+        return self._end is not None
 
     def close(self) -> None:
         """Detaches; the session stays open. Safe to call twice."""

@@ -136,6 +136,7 @@ class EnvServer(agent_service_pb2_grpc.AgentServiceServicer):
         self._session: agent_service_pb2.OpenSessionRequest | None = None
         self._session_id = self._token = ""
         self._attached: Link | None = None
+        self._closing = False
         self._counts = agent_service_pb2.CloseSessionResponse()
         self._links: SimpleQueue[Link] = SimpleQueue()
         self._server = grpc.server(
@@ -161,7 +162,8 @@ class EnvServer(agent_service_pb2_grpc.AgentServiceServicer):
             ) from None
 
     def close(self) -> None:
-        """Stops listening; a connected simulator sees its stream end."""
+        """Stops listening; a connected simulator is told, and sees its stream end."""
+        self._closing = True
         if self._attached is not None:
             self._attached.end("the environment was closed")
         self._server.stop(0.5).wait()
@@ -228,6 +230,9 @@ class EnvServer(agent_service_pb2_grpc.AgentServiceServicer):
             for request in request_iterator:
                 actions = self._exchange(request.observations, link, context)
                 if actions is None:
+                    if self._closing:
+                        drain = agent_service_pb2.Drain(reason="the learner closed its environment")
+                        yield agent_service_pb2.DriveResponse(drain=drain)
                     return
                 yield agent_service_pb2.DriveResponse(actions=actions)
         finally:
