@@ -44,7 +44,9 @@ def main() -> int:
         0, or 1 where `--check` found stale stubs.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where stubs are stale")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 where stubs are stale"
+    )
     check = parser.parse_args().check
     have = STUBS / PACKAGE
     with tempfile.TemporaryDirectory() as folder:

@@ -50,8 +50,8 @@ class DrivingGymEnv(gymnasium.Env[Observations, NDArray[np.float32]]):
         self._environment = DrivingEnvironment(
             factory(town or factory.training_town), mode, max_steps=max_steps
         )
-        self._traffic = {"vehicles": vehicles, "walkers": walkers}
-        self.observation_space = spaces.Dict(
+        self._vehicles, self._walkers = vehicles, walkers
+        self.observation_space = spaces.Dict(  # type: ignore[assignment]
             {
                 "bev_masks": spaces.Box(0, 255, (len(MASK_CHANNELS), MASK_SIZE_PX, MASK_SIZE_PX), np.uint8),
                 "state": spaces.Box(-STATE_BOUND, STATE_BOUND, (len(STATE_ITEMS),), np.float32),
@@ -65,7 +65,10 @@ class DrivingGymEnv(gymnasium.Env[Observations, NDArray[np.float32]]):
         """Begins an episode; equal seeds give equal routes and traffic."""
         super().reset(seed=seed)
         route_seed = int(self.np_random.integers(2**31)) if seed is None else seed
-        task = EpisodeTask(route_seed, route_seed, endless=self._environment.mode == "train", **self._traffic)
+        endless = self._environment.mode == "train"
+        task = EpisodeTask(
+            route_seed, route_seed, vehicles=self._vehicles, walkers=self._walkers, endless=endless
+        )
         result = self._environment.reset(task)
         return _observations(result), _info(result)
 

@@ -41,7 +41,9 @@ def main(address: str, steps: int = 300) -> float:
             gap_m += (LEAD_MPS - speed_mps) * STEP_S
             smallest_m = min(smallest_m, gap_m)
             if step % 20 == 0:
-                print(f"{step * STEP_S:5.1f} s  {speed_mps:4.1f} m/s  gap {gap_m:5.1f} m  action {action.round(2)}")
+                print(
+                    f"{step * STEP_S:5.1f} s  {speed_mps:4.1f} m/s  gap {gap_m:5.1f} m  action {action.round(2)}"
+                )
     return smallest_m
 
 

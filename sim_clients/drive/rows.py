@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class RowEncoder:
             env=[self._env],
             episode=[episode],
             step=[step],
-            step_kind=[int(result.kind)],
+            step_kind=[cast("observation_pb2.StepKind", int(result.kind))],
             reward=[result.terms.total],
             applied_action=result.action.tolist(),
             observed_at_us=[time.monotonic_ns() // 1000],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from codriver import __version__
 from codriver.client import AgentClient
@@ -28,6 +29,7 @@ def open_drive(
     Raises:
         CodriverError: The server is not there, or refuses the session.
     """
+    fields: dict[str, Any] = {"policy": policy_id} if policy_id else {}
     with (
         AgentClient(address, timeout_s=timeout_s) as client,
         client.open_session(
@@ -35,7 +37,7 @@ def open_drive(
             observation_spec=observation_spec(picture=picture),
             action_spec=action_spec(),
             num_envs=num_envs,
-            **({"policy": policy_id} if policy_id else {}),
+            **fields,
         ) as session,
         session.drive() as stream,
     ):

@@ -66,7 +66,7 @@ def run_evaluation(
         CodriverError: The agent server refuses the session or is gone.
     """
     records: dict[int, EpisodeRecord] = {}
-    driven_by = ["" if evaluation.driver == "server" else evaluation.driver]
+    driven_by: list[str] = ["" if evaluation.driver == "server" else evaluation.driver]
 
     def note_policy(step: Step) -> None:
         if step.answer is not None and step.answer.HasField("policy"):

@@ -8,7 +8,7 @@ from sim_clients.drive.tasks import TaskList
 def test_the_same_list_gives_the_same_tasks():
     first, second = TaskList(7, 20, traffic_spread=0.5), TaskList(7, 20, traffic_spread=0.5)
     assert list(first) == list(second)
-    assert len(set(task.route_seed for task in first)) == 20
+    assert len({task.route_seed for task in first}) == 20
 
 
 def test_neighbouring_seeds_share_no_route():
