@@ -21,9 +21,10 @@ class Engine:
         loop: asyncio.AbstractEventLoop,
         limits: Limits,
         *,
-        cap: int = 32,
+        cap: int = 16,
         max_delay_s: float = 0.0,
         threads: int | None = None,
+        cores: tuple[int, ...] = (),
     ) -> None:
         """Starts the model's thread.
 
@@ -33,11 +34,12 @@ class Engine:
             cap: Most rows in a pass.
             max_delay_s: Longest wait for a fuller pass.
             threads: Threads of the model; None: as torch is set.
+            cores: Cores that the model's thread keeps to. Empty: any.
         """
         self._loop = loop
         self.cap, self.threads = cap, threads
         self._batcher: Batcher[ActJob] = Batcher(
-            Runner(threads),
+            Runner(threads, cores),
             self._deliver,
             cap=cap,
             max_delay_s=max_delay_s,

@@ -5,8 +5,9 @@ Everything that crosses this boundary is bytes and plain numbers, so that the mo
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -109,13 +110,15 @@ class _Answer:
 class Runner:
     """Runs passes; the ``run`` of a :class:`agent_server.batcher.Batcher`."""
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, cores: Iterable[int] = ()) -> None:
         """A runner.
 
         Args:
             threads: Threads of torch; None: leave them as they are.
+            cores: Cores that the thread which runs the passes keeps to. Empty: any.
         """
-        self._threads = threads
+        self._threads, self._cores = threads, set(cores)
+        self._settled = False
 
     def __call__(self, parts: list[Part[ActJob]]) -> list[Reply | None]:
         """Decodes all rows in bulk, computes their actions, and serialises the answers of jobs that are complete.
@@ -123,11 +126,8 @@ class Runner:
         A row that does not decode, or on which the policy fails, is answered with its own ``FrameError``; other rows
         do not notice.
         """
-        if self._threads is not None:  # OpenMP counts threads for each calling thread
-            import torch
-
-            torch.set_num_threads(self._threads)
-            self._threads = None
+        if not self._settled:
+            self._settle()
         begin = time.monotonic()
         for part in parts:
             part.job.started = part.job.started or begin
@@ -144,6 +144,16 @@ class Runner:
             if value is not None:
                 value[bad] = 0
         return _scatter(parts, action, value, faults, start, inference_us, total)
+
+    def _settle(self) -> None:
+        """Settles the calling thread: both settings are its own."""
+        if self._threads is not None:
+            import torch
+
+            torch.set_num_threads(self._threads)
+        if self._cores:
+            os.sched_setaffinity(0, self._cores)
+        self._settled = True
 
 
 def _decode(

@@ -18,12 +18,13 @@ from codriver.spec import compare_specs
 _log = logging.getLogger(__name__)
 
 
-def load_warm(path: str, cap: int, threads: int | None = None) -> Policy:
+def load_warm(path: str, cap: int, runtime: str = "torch-fp32", threads: int | None = None) -> Policy:
     """Loads a policy directory and runs it once at batch sizes 1 and ``cap``. Blocks; call it on a thread.
 
     Args:
         path: The directory.
         cap: Largest batch that it will meet.
+        runtime: ``torch-fp32`` or ``torch-bf16``.
         threads: Threads of torch in the calling thread; None: leave them.
 
     Raises:
@@ -34,7 +35,7 @@ def load_warm(path: str, cap: int, threads: int | None = None) -> Policy:
 
         torch.set_num_threads(threads)
     begin = time.monotonic()
-    policy = load_policy(path)
+    policy = load_policy(path, "bf16" if runtime == "torch-bf16" else "fp32")
     warm_up(policy, cap)
     _log.info("policy %s from %s is ready after %.1f s", policy.card.id, path, time.monotonic() - begin)
     return policy

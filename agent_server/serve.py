@@ -43,7 +43,9 @@ async def _serve(chosen: Settings) -> int:
     # The model's thread and the event loop hand the interpreter to each other often: 5 ms turns would starve both.
     sys.setswitchinterval(1e-4)
     options = chosen.options
-    policies = [load_warm(path, options.batch_cap, options.threads) for path in chosen.policies]
+    policies = [
+        load_warm(path, options.batch_cap, options.runtime, options.threads) for path in chosen.policies
+    ]
     server = AgentServer(policies, options)
     await server.start()
     loop = asyncio.get_running_loop()
@@ -53,6 +55,7 @@ async def _serve(chosen: Settings) -> int:
         "addresses": server.addresses,
         "admin_address": server.admin_address,
         "policies": [policy.card.id for policy in policies],
+        "runtime": options.runtime,
         "threads": options.threads,
         "batch_cap": options.batch_cap,
         "pid": os.getpid(),
@@ -62,8 +65,9 @@ async def _serve(chosen: Settings) -> int:
     print(f"READY {json.dumps(facts)}", flush=True)
     names = ", ".join(f"{p.card.id} ({path})" for p, path in zip(policies, chosen.policies))
     print(
-        f"codriver serve: {names} at {', '.join(server.addresses)}; {options.threads} model threads, "
-        f"batches of up to {options.batch_cap}; ready after {time.monotonic() - begin:.1f} s. Ctrl-C stops it.",
+        f"codriver serve: {names} at {', '.join(server.addresses)}; {options.runtime}, {options.threads} "
+        f"model threads, batches of up to {options.batch_cap}; "
+        f"ready after {time.monotonic() - begin:.1f} s. Ctrl-C stops it.",
         file=sys.stderr,
     )
     try:

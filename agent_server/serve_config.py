@@ -12,14 +12,17 @@ from agent_server.limits import Limits
 from agent_server.server import Options
 from codriver.errors import InvalidArgumentError
 
+SHIPPED_POLICY = Path(__file__).parent / "policies" / "shipped"
+"""What is served when nothing else is named."""
+
 EPILOG = """\
 example:
-  codriver serve --policy models/town_bc --listen 127.0.0.1:50551 --listen unix:/tmp/codriver.sock
+  codriver serve --policy models/town_bc --listen 127.0.0.1:50051 --listen unix:/tmp/codriver.sock
 
 The file of --config is TOML with the names of the options, and a table [limits]:
   policy = ["models/town_bc"]
-  listen = ["127.0.0.1:50551"]
-  batch_cap = 32
+  listen = ["127.0.0.1:50051"]
+  batch_cap = 16
   [limits]
   max_sessions = 64
 """
@@ -42,6 +45,18 @@ class Settings:
     verbose: bool = False
 
 
+_VALUES = (
+    "policy",
+    "listen",
+    "admin_listen",
+    "runtime",
+    "threads",
+    "batch_cap",
+    "max_delay_ms",
+    "drain_grace_s",
+)
+
+
 def parser() -> argparse.ArgumentParser:
     """The options of ``codriver serve``."""
     p = argparse.ArgumentParser(
@@ -50,14 +65,23 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("--policy", action="append", metavar="PATH", help="policy directory; repeat it for more")
+    p.add_argument(
+        "--policy",
+        action="append",
+        metavar="PATH",
+        help="policy directory; repeat it for more (default: the shipped one)",
+    )
     p.add_argument(
         "--listen", action="append", metavar="ADDR", help="HOST:PORT or unix:PATH; repeat it for more"
     )
     p.add_argument("--config", type=Path, metavar="FILE", help="TOML file with any of these options")
     p.add_argument("--admin-listen", metavar="ADDR", help="serve PolicyAdminService there")
+    p.add_argument(
+        "--runtime", choices=("torch-fp32", "torch-bf16"), help="how policies run (default: torch-fp32)"
+    )
+    p.add_argument("--model-cores", metavar="N,...", help="keep the model's thread on these processor cores")
     p.add_argument("--threads", type=int, metavar="N", help="threads of the model (default: cores - 1)")
-    p.add_argument("--batch-cap", type=int, metavar="N", help="most rows in a forward pass (default: 32)")
+    p.add_argument("--batch-cap", type=int, metavar="N", help="most rows in a forward pass (default: 16)")
     p.add_argument(
         "--max-delay-ms", type=float, metavar="X", help="longest wait for a fuller pass (default: 0)"
     )
@@ -83,7 +107,18 @@ def settings(argv: list[str]) -> Settings:
     """
     args = parser().parse_args(argv)
     given: dict[str, Any] = {} if args.config is None else _read(args.config)
-    for name in ("policy", "listen", "admin_listen", "threads", "batch_cap", "max_delay_ms", "drain_grace_s"):
+    if args.model_cores is not None:
+        given["model_cores"] = _cores(args.model_cores)
+    for name in (
+        "policy",
+        "listen",
+        "admin_listen",
+        "runtime",
+        "threads",
+        "batch_cap",
+        "max_delay_ms",
+        "drain_grace_s",
+    ):
         if getattr(args, name) is not None:
             given[name] = getattr(args, name)
     for name in ("allow_plaintext", "reflection"):
@@ -93,10 +128,11 @@ def settings(argv: list[str]) -> Settings:
     if "drain_grace_s" in given:
         limits["drain_grace_s"] = given.pop("drain_grace_s")
     policies = tuple(given.pop("policy", ()))
-    if not policies:
+    if not policies and not (SHIPPED_POLICY / "card.json").is_file():
         raise InvalidArgumentError(
             "no policy to serve", field="policy", hint="Add --policy PATH, a directory with card.json."
         )
+    policies = policies or (str(SHIPPED_POLICY),)
     given.setdefault("threads", max(1, len(os.sched_getaffinity(0)) - 1))
     if "listen" in given:
         given["listen"] = tuple(given["listen"])
@@ -110,6 +146,15 @@ def settings(argv: list[str]) -> Settings:
     except ValueError as error:
         raise InvalidArgumentError(str(error), field="limits") from None
     return Settings(policies, options, args.ready_file, args.verbose)
+
+
+def _cores(text: str) -> tuple[int, ...]:
+    there = os.sched_getaffinity(0) | set(range(os.cpu_count() or 1))
+    if not all(part.isdigit() and int(part) in there for part in text.split(",")):
+        raise InvalidArgumentError(
+            f"{text!r} is no list of cores of this machine, like 0,1", field="model_cores"
+        )
+    return tuple(int(part) for part in text.split(","))
 
 
 def _read(path: Path) -> dict[str, Any]:

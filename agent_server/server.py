@@ -41,16 +41,20 @@ class Options:
         batch_cap: Most rows in a pass.
         max_delay_ms: Longest wait for a fuller pass.
         threads: Threads of the model; None: as torch is set.
+        runtime: How policies that are loaded later run: ``torch-fp32`` or ``torch-bf16``.
+        model_cores: Cores that the model's thread keeps to. Empty: any.
         limits: What is allowed.
     """
 
-    listen: tuple[str, ...] = ("127.0.0.1:50551",)
+    listen: tuple[str, ...] = ("127.0.0.1:50051",)
     admin_listen: str | None = None
     allow_plaintext: bool = False
     reflection: bool = False
-    batch_cap: int = 32
+    batch_cap: int = 16
     max_delay_ms: float = 0.0
     threads: int | None = None
+    runtime: str = "torch-fp32"
+    model_cores: tuple[int, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
 
@@ -85,6 +89,7 @@ class AgentServer:
             cap=options.batch_cap,
             max_delay_s=options.max_delay_ms / 1e3,
             threads=options.threads,
+            cores=options.model_cores,
         )
         self._registry = SessionRegistry(limits)
         intake = Intake(self._store, self._engine, limits, loop)
@@ -108,7 +113,9 @@ class AgentServer:
             server.add_generic_rpc_handlers((self._agent.handler(),))
             self.addresses = [listen(server, a, options.allow_plaintext) for a in options.listen]
             if options.admin_listen is not None:
-                load = partial(load_warm, cap=options.batch_cap, threads=options.threads)
+                load = partial(
+                    load_warm, cap=options.batch_cap, runtime=options.runtime, threads=options.threads
+                )
                 service = admin.PolicyAdminService(self._store, load, self.drain)
                 admin_server = self._new_server([admin.SERVICE_NAME])
                 admin_server.add_generic_rpc_handlers((service.handler(),))
