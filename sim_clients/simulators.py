@@ -19,6 +19,9 @@ class SimulatorFactory(Protocol):
     training_town: str
     test_town: str
 
+    def towns(self) -> list[str]:
+        """Names of the towns; empty when they are known only to a simulator that runs."""
+
     def __call__(self, town: str) -> Simulator:
         """Starts the simulator in a town."""
 
@@ -38,3 +41,15 @@ def load_simulator(name: str) -> SimulatorFactory:
         raise SimulatorError(
             f"simulator {name!r} needs {error.name}: pip install 'codriver[{name}]'"
         ) from error
+
+
+def check_town(factory: SimulatorFactory, town: str) -> str:
+    """Returns the town, if there is one of that name.
+
+    Raises:
+        SimulatorError: There is none; noticed here before anything is started.
+    """
+    known = factory.towns()
+    if known and town not in known:
+        raise SimulatorError(f"unknown town {town!r}; there are: {', '.join(known)}")
+    return town

@@ -24,7 +24,7 @@ from sim_clients.drive.session import open_drive
 from sim_clients.drive.tasks import TaskList
 from sim_clients.scene import STEP_S
 from sim_clients.simulator import EpisodeTask, SimulatorError
-from sim_clients.simulators import load_simulator
+from sim_clients.simulators import check_town, load_simulator
 
 MAX_EPISODE_S = 300
 """Longest recorded episode (Found-RL's data)."""
@@ -79,6 +79,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="cut episodes after this time (default: %(default)s)",
     )
+    parser.add_argument(
+        "--rows-per-shard",
+        type=positive,
+        default=4096,
+        metavar="N",
+        help="write a shard when it has this many rows; an interruption loses less than one (default: %(default)s)",
+    )
     parser.add_argument("--keep-violations", action="store_true", help="do not cut what led to a violation")
     parser.add_argument("--no-pictures", action="store_true", help="leave out the 192x192 pictures")
     parser.add_argument("--json", action="store_true", help="print what was recorded as JSON")
@@ -129,8 +136,8 @@ def _missing(tasks: TaskList, directory: Path) -> Iterator[EpisodeTask]:
 
 
 def _collect(arguments: argparse.Namespace) -> Manifest:
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    town = arguments.town or load_simulator(arguments.sim).training_town
+    factory = load_simulator(arguments.sim)
+    town = check_town(factory, arguments.town or factory.training_town)
     tasks = TaskList(
         arguments.seed,
         arguments.episodes,
@@ -140,6 +147,7 @@ def _collect(arguments: argparse.Namespace) -> Manifest:
         min_route_m=arguments.min_route_m,
         min_signals=arguments.min_signals,
     )
+    arguments.out.mkdir(parents=True, exist_ok=True)
     missing = list(_missing(tasks, arguments.out))
     driver = "server" if arguments.policy else "expert"
     provenance = {
@@ -153,7 +161,11 @@ def _collect(arguments: argparse.Namespace) -> Manifest:
         "speed_noise": arguments.speed_noise,
     }
     recording = Recording(
-        str(arguments.out), not arguments.no_pictures, not arguments.keep_violations, provenance
+        str(arguments.out),
+        pictures=not arguments.no_pictures,
+        cut_violations=not arguments.keep_violations,
+        provenance=provenance,
+        rows_per_shard=arguments.rows_per_shard,
     )
     configs = [
         WorkerConfig(

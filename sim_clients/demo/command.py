@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from codriver.errors import CodriverError
 from sim_clients.demo.contact_sheet import ContactSheet
@@ -24,7 +24,10 @@ from sim_clients.drive.server import local_server
 from sim_clients.drive.session import open_drive
 from sim_clients.drive.tasks import TaskList
 from sim_clients.simulator import SimulatorError
-from sim_clients.simulators import load_simulator
+from sim_clients.simulators import check_town, load_simulator
+
+if TYPE_CHECKING:
+    from sim_clients.demo.rerun_view import RerunView
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--town", help="town to drive in (default: the simulator's test town)")
     parser.add_argument("--policy", help="policy directory (default: the shipped policy)")
     parser.add_argument(
-        "--episodes", type=positive, default=1, help="episodes to drive (default: %(default)s)"
+        "--episodes", type=positive, help="episodes to drive (default: 1, or as many as --steps takes)"
     )
     parser.add_argument("--steps", type=positive, help="stop after this many steps (10 a second)")
     parser.add_argument(
@@ -81,10 +84,15 @@ def main(argv: list[str]) -> int:
 
 def _run(arguments: argparse.Namespace) -> DriveSummary:
     say = _say
-    town = arguments.town or load_simulator(arguments.sim).test_town
+    factory = load_simulator(arguments.sim)
+    town = check_town(factory, arguments.town or factory.test_town)
+    target = _view_target(arguments)
+    if target is not None:
+        _require_view()
     summary, sheet = DriveSummary(town), ContactSheet()
     config = WorkerConfig(0, arguments.sim, town, picture=True, seed=arguments.seed)
-    tasks = TaskList(arguments.seed, arguments.episodes, arguments.vehicles, arguments.walkers)
+    episodes = arguments.episodes or (None if arguments.steps else 1)
+    tasks = TaskList(arguments.seed, episodes, arguments.vehicles, arguments.walkers)
     say("starting the agent server")
     with contextlib.ExitStack() as stack:
         address = stack.enter_context(local_server(arguments.policy))
@@ -94,7 +102,7 @@ def _run(arguments: argparse.Namespace) -> DriveSummary:
         pool = stack.enter_context(WorkerPool([config]))
         answer = stack.enter_context(open_drive(address, 1, picture=True))
         views: list[Callable[[Frame], None]] = [sheet.add, summary.add]
-        view = _open_view(arguments)
+        view = None if target is None else _open_view(target)
         if view is not None:
             stack.callback(view.close)
             views.append(view.add)
@@ -121,21 +129,36 @@ def _run(arguments: argparse.Namespace) -> DriveSummary:
     return summary
 
 
-def _open_view(arguments: argparse.Namespace) -> Any:
+def _view_target(arguments: argparse.Namespace) -> str | Path | None:
+    """Where people look: "web", "window", the path of a file, or None for nowhere."""
     if arguments.headless:
         return None
+    if arguments.web:
+        return "web"
+    has_display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    if arguments.rrd is None and (has_display or sys.platform == "darwin"):
+        return "window"
+    return Path(arguments.rrd or arguments.out / "drive.rrd")
+
+
+def _require_view() -> None:
+    """Notices a missing viewer before anything is started.
+
+    Raises:
+        SimulatorError: It is missing.
+    """
     try:
-        from sim_clients.demo.rerun_view import RerunView
+        import sim_clients.demo.rerun_view  # noqa: F401
     except ImportError as error:
         raise SimulatorError(
             f"the live view needs {error.name}: pip install 'codriver[view]', or add --headless"
         ) from error
-    if arguments.web:
-        return RerunView("web")
-    has_display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    if arguments.rrd is None and (has_display or sys.platform == "darwin"):
-        return RerunView("window")
-    return RerunView(arguments.rrd or arguments.out / "drive.rrd")
+
+
+def _open_view(target: str | Path) -> RerunView:
+    from sim_clients.demo.rerun_view import RerunView
+
+    return RerunView(target)
 
 
 def _say(text: str) -> None:

@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from codriver.dataset import DatasetError, merge_manifests
 from codriver.errors import CodriverError
 from sim_clients.drive.arguments import add_town_arguments, fraction, positive
 from sim_clients.drive.config import Recording, WorkerConfig
@@ -19,7 +20,7 @@ from sim_clients.drive.tasks import TaskList
 from sim_clients.metrics.episode import EpisodeRecord
 from sim_clients.metrics.summary import summarise
 from sim_clients.simulator import SimulatorError
-from sim_clients.simulators import load_simulator
+from sim_clients.simulators import check_town, load_simulator
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="codriver drive",
         description="Runs simulator processes whose observations an agent server answers.",
-        epilog="example: codriver drive sumo --server 127.0.0.1:50551 --envs 2 --episodes 10",
+        epilog="example: codriver drive sumo --server 127.0.0.1:50051 --envs 2 --episodes 10",
     )
     parser.add_argument("simulator", help="simulator, for example sumo")
     parser.add_argument(
@@ -75,12 +76,15 @@ def main(argv: list[str]) -> int:
 
 
 def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures: list[str]) -> None:
-    town = arguments.town or load_simulator(arguments.simulator).training_town
+    factory = load_simulator(arguments.simulator)
+    town = check_town(factory, arguments.town or factory.training_town)
     recording = None
     if arguments.record is not None:
         arguments.record.mkdir(parents=True, exist_ok=True)
         recording = Recording(
-            str(arguments.record), provenance={"verb": "drive", "town": town, "seed": arguments.seed}
+            str(arguments.record),
+            cut_violations=False,
+            provenance={"verb": "drive", "town": town, "seed": arguments.seed},
         )
     configs = [
         WorkerConfig(
@@ -119,6 +123,8 @@ def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures
                 arguments.server, arguments.envs, policy_id=arguments.policy_id, picture=arguments.picture
             )
         )
+        if recording is not None:
+            stack.callback(_merge, arguments.record)
         pool = stack.enter_context(WorkerPool(configs))
         progress = stack.enter_context(
             EpisodeProgress(
@@ -130,3 +136,8 @@ def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures
         DriveLoop(
             pool, iter(tasks), answer, on_step=progress.step, on_episode=note, max_rows=arguments.steps
         ).run()
+
+
+def _merge(directory: Path) -> None:
+    with contextlib.suppress(DatasetError):  # nothing was recorded
+        merge_manifests(directory)

@@ -36,12 +36,14 @@ class Recording:
         cut_violations: True cuts what led to a violation, as Found-RL's data does; False keeps it
             (the mistakes of a learner are what its expert is asked about).
         provenance: JSON-able facts for the manifest.
+        rows_per_shard: A shard is written, and its episodes are safe, when it has at least this many rows.
     """
 
     directory: str
     pictures: bool = True
     cut_violations: bool = True
     provenance: dict[str, object] = field(default_factory=dict)
+    rows_per_shard: int = 4096
 
 
 @dataclass(frozen=True)

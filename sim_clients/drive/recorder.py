@@ -63,6 +63,7 @@ class EpisodeRecorder:
             action_spec(),
             recording.provenance,
             worker=str(env),
+            rows_per_shard=recording.rows_per_shard,
         )
         self._task: EpisodeTask | None = None
         self._rows: list[dict[str, Any]] = []

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codriver.errors import CodriverError
 from sim_clients.drive.config import WorkerConfig
 from sim_clients.drive.disturbance import Disturber
 from sim_clients.drive.messages import Row, decode_action, decode_task, encode_row
@@ -139,7 +140,7 @@ def run_worker(pipe: Connection, config_json: str) -> None:
             pipe.send_bytes(encode_row(row))
     except (EOFError, BrokenPipeError):
         pass  # the parent is gone
-    except (SimulatorError, OSError, ValueError) as error:
+    except (CodriverError, SimulatorError, OSError, ValueError) as error:
         pipe.send_bytes(b"X" + " ".join(str(error).split()).encode())
     finally:
         if worker is not None:

@@ -21,7 +21,7 @@ from sim_clients.metrics.episode import EpisodeRecord
 from sim_clients.metrics.log import LogError, append_records, read_records
 from sim_clients.metrics.summary import summarise
 from sim_clients.simulator import SimulatorError
-from sim_clients.simulators import load_simulator
+from sim_clients.simulators import check_town, load_simulator
 
 _LOCAL_DRIVERS: tuple[Driver, ...] = ("expert", "blind")
 
@@ -80,7 +80,8 @@ def main(argv: list[str]) -> int:
 
 def _drive(arguments: argparse.Namespace) -> list[EpisodeRecord]:
     driver: Driver = arguments.policy if arguments.policy in _LOCAL_DRIVERS else "server"
-    town = arguments.town or load_simulator(arguments.sim).test_town
+    factory = load_simulator(arguments.sim)
+    town = check_town(factory, arguments.town or factory.test_town)
     evaluation = Evaluation(
         simulator=arguments.sim,
         town=town,
