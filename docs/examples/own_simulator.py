@@ -11,20 +11,21 @@ from codriver import RemotePolicy
 from codriver.driving import MASK_PX_PER_M, to_control
 
 STEP_S, LEAD_MPS = 0.1, 3.0
+EGO_ROW, ROAD, ROUTE, CAR = 76, slice(40, 56), slice(44, 52), slice(46, 50)
 
 
 def observe(speed_mps: float, gap_m: float, control: np.ndarray) -> dict[str, np.ndarray]:
-    """Draws the 15 masks (docs/observation.md) and the state vector; the ego stands at row 76, column 48."""
+    """Draws the 15 masks (docs/observation.md) and the state; up is ahead, the ego stands at row 76, column 48."""
     masks = np.zeros((15, 96, 96), np.uint8)
-    masks[0, :, 40:56] = 255  # road
-    masks[1, :77, 44:52] = 255  # route ahead
-    masks[0:2, 70:82, 46:50] = 120  # the ego's box
+    masks[0, :, ROAD] = 255
+    masks[1, : EGO_ROW + 1, ROUTE] = 255
+    masks[0:2, EGO_ROW - 6 : EGO_ROW + 6, CAR] = 120  # the ego's own box
     for age, channel in enumerate((6, 5, 4, 3)):  # the car ahead: now, and 0.5, 1.0, 1.5 s ago
-        gap_then_m = gap_m + 0.5 * age * (LEAD_MPS - speed_mps) * -1
-        row = int(76 - MASK_PX_PER_M * (gap_then_m + 5.0))
-        masks[channel, max(row - 6, 0) : max(row + 6, 0), 46:50] = 255
+        ahead_m = gap_m + 5.0 - 0.5 * age * LEAD_MPS  # where it stood, seen from where the ego is now
+        row = round(EGO_ROW - MASK_PX_PER_M * ahead_m)
+        masks[channel, max(row - 6, 0) : max(row + 6, 0), CAR] = 255
     state = np.zeros(10, np.float32)
-    state[:6] = (*control, 0.2, speed_mps, 0.0)
+    state[:6] = (*control, 0.2, speed_mps, 0.0)  # throttle, steer, brake, gear, velocity
     state[7:9] = -1.0  # no light ahead
     return {"bev_masks": masks, "state": state}
 
@@ -41,11 +42,9 @@ def main(address: str, steps: int = 300) -> float:
             gap_m += (LEAD_MPS - speed_mps) * STEP_S
             smallest_m = min(smallest_m, gap_m)
             if step % 20 == 0:
-                print(
-                    f"{step * STEP_S:5.1f} s  {speed_mps:4.1f} m/s  gap {gap_m:5.1f} m  action {action.round(2)}"
-                )
+                print(f"{step * STEP_S:4.1f} s  {speed_mps:4.1f} m/s  gap {gap_m:6.1f} m  {action.round(2)}")
     return smallest_m
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:50051")
