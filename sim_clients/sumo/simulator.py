@@ -231,10 +231,22 @@ class SumoSimulator:
         window = plan.route.points[self._progress : self._progress + 60]
         offsets = window - np.array([self._state.x, self._state.y])
         self._progress += int(np.argmin(np.sum(offsets * offsets, axis=1)))
-        if not plan.endless:
-            return
-        while plan.route.length_m - plan.route.distances_m[self._progress] < AHEAD_M + 30.0:
+        while plan.endless and plan.route.length_m - plan.route.distances_m[self._progress] < AHEAD_M + 30.0:
             self._planner.extend(plan)
+        self._tell_roads()
+
+    def _tell_roads(self) -> None:
+        """Keeps SUMO's idea of where the ego goes right: others give way by it."""
+        if EGO not in libsumo.vehicle.getIDList():
+            return
+        here = libsumo.vehicle.getRoadID(EGO)
+        ahead = self._roads_ahead()
+        if here not in ahead[:3]:
+            return
+        ahead = ahead[ahead.index(here) :]
+        known = libsumo.vehicle.getRoute(EGO)[libsumo.vehicle.getRouteIndex(EGO) :]
+        if list(known[:3]) != ahead[:3]:
+            libsumo.vehicle.setRoute(EGO, ahead)
 
     def _ego(self) -> Ego:
         state = self._state
