@@ -107,7 +107,14 @@ def test_stable_baselines_learns(env):
     torch.set_num_threads(1)
     simulate(env)
     model = sb3.PPO(
-        "MultiInputPolicy", env, n_steps=128, batch_size=128, n_epochs=8, learning_rate=1e-2, seed=1, device="cpu"
+        "MultiInputPolicy",
+        env,
+        n_steps=128,
+        batch_size=128,
+        n_epochs=8,
+        learning_rate=1e-2,
+        seed=1,
+        device="cpu",
     )
     model.learn(640)
     total, ended = 0.0, False
@@ -172,7 +179,7 @@ def test_driving_spec_and_second_simulator(env, tmp_path):
             client.open_session(observation_spec=point_spec(), num_envs=2)
         simulate(env)
         env.reset()
-        with pytest.raises(FailedPreconditionError, match="another simulator") as caught:
+        with pytest.raises(AlreadyExistsError, match="another simulator") as caught:
             client.open_session(observation_spec=point_spec())
         assert caught.value.reason == "ALREADY_ATTACHED"
     driving_env = RemoteEnv(f"unix:{tmp_path}/d")

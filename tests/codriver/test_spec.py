@@ -167,3 +167,19 @@ def test_order_actions_and_optional_tensors():
     extra = small()
     extra.tensors.add(name="speed", dtype=2, encoding=1)
     assert "make it optional" in compare_specs(extra, ACTION, small(), ACTION)[0].description
+
+
+def test_the_protocol_book_tells_the_truth():
+    """Hashes and error tables of docs/protocol.md are those of the code."""
+    from pathlib import Path
+
+    book = Path(__file__).parents[2].joinpath("docs", "protocol.md").read_text(encoding="utf-8")
+    assert spec_hash(small(), ACTION) in book and driving.SPEC_HASH in book
+    assert canonical_json(small(), ACTION) in book.replace("\n", "")
+    for prefix, enum in (
+        ("FRAME_ERROR_REASON_", action_pb2.FrameErrorReason),
+        ("ACTION_STATUS_", action_pb2.ActionStatus),
+        ("STEP_KIND_", observation_pb2.StepKind),
+    ):
+        for name in enum.keys():
+            assert name.endswith("UNSPECIFIED") or f"| `{name[len(prefix) :]}` |" in book, name

@@ -16,7 +16,6 @@ from codriver.errors import (
     AlreadyExistsError,
     CodriverError,
     DeadlineExceededError,
-    FailedPreconditionError,
     InvalidArgumentError,
     PermissionDeniedError,
     SessionLostError,
@@ -388,8 +387,8 @@ def _listen(server: grpc.Server, listen: str) -> str:
     return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port_taken}"
 
 
-def _busy() -> FailedPreconditionError:
-    return FailedPreconditionError(
+def _busy() -> AlreadyExistsError:
+    return AlreadyExistsError(
         "another simulator is attached to this environment",
         reason="ALREADY_ATTACHED",
         hint="Close it first, or connect to another RemoteEnv.",
