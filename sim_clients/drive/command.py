@@ -46,6 +46,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--policy-id", help="policy of the server to drive with (default: the server's default)"
     )
+    parser.add_argument(
+        "--timeout",
+        type=positive,
+        default=30,
+        metavar="S",
+        help="longest wait for actions; a learner behind RemoteEnv may need more (default: %(default)s)",
+    )
     parser.add_argument("--picture", action="store_true", help="send the 192x192 picture with every row")
     parser.add_argument(
         "--record", type=Path, metavar="DIR", help="record observations, labels and actions as shards"
@@ -120,7 +127,11 @@ def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures
         # The session first: a wrong address is noticed before simulators start.
         answer = stack.enter_context(
             open_drive(
-                arguments.server, arguments.envs, policy_id=arguments.policy_id, picture=arguments.picture
+                arguments.server,
+                arguments.envs,
+                policy_id=arguments.policy_id,
+                picture=arguments.picture,
+                timeout_s=arguments.timeout,
             )
         )
         if recording is not None:
