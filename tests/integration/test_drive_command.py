@@ -1,0 +1,140 @@
+"""``codriver drive`` as a process: what it reports, and what it says when things go wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from codriver.dataset import Dataset
+from codriver.driving import MASK_LEVELS
+from tests.integration.helpers import SMALL_TOWN, Program, codriver, wait_until
+
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from codriver.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+"""Runs a verb as if a library were not installed."""
+
+CRASHING = """
+import asyncio, os, signal, sys
+import torch
+from agent_server.policies.card import PolicyCard
+from agent_server.policies.torch_policy import TorchPolicy
+from agent_server.server import AgentServer, Options
+from codriver.driving import action_spec, observation_spec
+
+class Crashing(torch.nn.Module):
+    passes = 0
+    def forward(self, bev_masks, state):
+        self.passes += 1
+        if self.passes == 30:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return torch.zeros(len(state), 2), torch.zeros(len(state))
+
+async def main():
+    card = PolicyCard("crashing", "none", observation_spec(), action_spec(), has_value=True)
+    server = AgentServer([TorchPolicy(card, Crashing())], Options(threads=1, listen=(sys.argv[1],)))
+    await server.start()
+    await server.wait()
+
+asyncio.run(main())
+"""
+"""A server that is killed in the middle of its 30th batch."""
+
+
+def test_it_drives_reports_and_records(server, tmp_path):
+    ended = codriver(
+        "drive", "sumo", "--server", server["tcp"], "--envs", "1", "--episodes", "2", *SMALL_TOWN,
+        "--record", tmp_path / "drive", "--picture", "--json",
+    )  # fmt: skip
+    assert (ended.status, ended.left) == (0, []), ended.err
+    figures = ended.figures
+    assert figures["town"] == "acorn" and figures["routes"] == 2 and figures["failures"] == []
+    assert sum(figures["end_reasons"].values()) == 2 and figures["speed_mps"] > 0
+    assert 0 <= figures["route_completion"] <= 1
+
+    dataset = Dataset(tmp_path / "drive")
+    assert [origin["verb"] for origin in dataset.manifest.provenance] == ["drive"]
+    assert len(dataset.manifest.episode_ids()) == 2
+    for shard in dataset.shards():
+        masks = shard.tensor("bev_masks")
+        for channel, levels in enumerate(MASK_LEVELS):
+            assert set(np.unique(masks[:, channel])) <= set(levels)
+        assert shard.picture(0).startswith(b"\x89PNG")
+        assert np.abs(shard.columns["applied_action"]).max() > 0
+
+
+def test_steps_end_it(server):
+    ended = codriver(
+        "drive", "sumo", "--server", server["unix"], "--envs", "2", "--steps", "30", *SMALL_TOWN, "--train"
+    )
+    assert (ended.status, ended.left) == (0, []), ended.err
+    assert "failures" in ended.out
+
+
+def test_a_server_that_is_killed_is_one_line(tmp_path):
+    address = f"unix:{tmp_path}/s"
+    server = Program(address, code=CRASHING)
+    assert wait_until(lambda: (tmp_path / "s").exists(), 100.0), server.process.poll()
+    ended = codriver("drive", "sumo", "--server", address, "--envs", "2", "--episodes", "2", *SMALL_TOWN)
+    assert server.finish().status == -9
+    lines = [line for line in ended.err.splitlines() if line.startswith("codriver")]
+    assert ended.status == 2 and len(lines) == 1 and "Traceback" not in ended.err, ended.err
+    assert "lost the server" in lines[0] and address in lines[0]
+    assert ended.left == []
+
+
+@pytest.mark.parametrize("address", ["unix:{}/nobody", "127.0.0.1:1"])
+def test_no_server(address, tmp_path):
+    address = address.format(tmp_path)
+    line = codriver("drive", "sumo", "--server", address, *SMALL_TOWN).refusal("drive")
+    assert address in line and "Is it running" in line
+
+
+def test_a_policy_that_the_server_does_not_have(server):
+    line = codriver(
+        "drive", "sumo", "--server", server["unix"], *SMALL_TOWN, "--policy-id", "champion"
+    ).refusal("drive")
+    assert "champion" in line and "untrained" in line
+
+
+@pytest.mark.parametrize(
+    "verb", ["drive sumo --server unix:/nowhere", "evaluate", "collect --out {}/data", "demo"]
+)
+def test_unknown_town(verb, tmp_path):
+    words = verb.format(tmp_path).split()
+    line = codriver(*words, "--town", "atlantis").refusal(words[0])
+    assert "atlantis" in line and "birch" in line
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "verb", ["drive gta --server unix:/nowhere", "evaluate --sim gta", "collect --sim gta --out {}/data"]
+)
+def test_unknown_simulator(verb, tmp_path):
+    words = verb.format(tmp_path).split()
+    line = codriver(*words).refusal(words[0])
+    assert "gta" in line and "sumo" in line
+
+
+@pytest.mark.parametrize(
+    ("module", "verb", "extra"),
+    [
+        ("libsumo", "drive sumo --server unix:/nowhere", "sumo"),
+        ("libsumo", "evaluate --policy expert", "sumo"),
+        ("cv2", "collect --out {}/data", "sumo"),
+        ("torch", "serve --policy {}", "serve"),
+        ("rerun", "demo --rrd {}/drive.rrd", "view"),
+    ],
+)
+def test_missing_extra(module, verb, extra, tmp_path):
+    words = verb.format(tmp_path).split()
+    line = codriver(module, *words, code=WITHOUT).refusal(words[0])
+    assert module in line.lower() or extra.upper() in line
+    assert f"pip install 'codriver[{extra}]'" in line
