@@ -212,7 +212,7 @@ def _line(figures: dict[str, float]) -> str:
         ("brake_mae", "brake {:.3f}"),
         ("brakes_when_braking", "brakes {:.0%}"),
         ("stays_when_standing", "stays {:.0%}"),
-        ("starts_when_starting", "starts {:.0%}"),
+        ("starts_from_rest", "starts {:.0%}"),
         ("brakes_for_nothing", "brakes for nothing {:.1%}"),
         ("value_mae", "value {:.1f}"),
         ("samples_per_s", "{:.0f} rows/s"),

@@ -13,6 +13,7 @@ from codriver.driving import to_control
 _BATCH = 64
 _BRAKES = -0.05
 _STARTS = 0.05
+_REST_MPS = 0.05
 
 
 def validate(policy: TorchPolicy, rows: Rows, most_rows: int) -> dict[str, float]:
@@ -20,8 +21,8 @@ def validate(policy: TorchPolicy, rows: Rows, most_rows: int) -> dict[str, float
 
     Returns:
         By name: mean absolute errors of throttle, steer and brake; per situation that of the acceleration; the
-        shares of rows where the expert brakes or starts and the policy does too, and of those where the expert
-        does not brake and the policy does; mean absolute error of the value; number of rows.
+        shares of rows where the expert brakes, stands, starts, or starts from rest and the policy does too, and of
+        those where the expert does not brake and the policy does; mean absolute error of the value; number of rows.
         Empty when nothing is held out.
     """
     held = np.flatnonzero(rows.held_out)
@@ -46,6 +47,8 @@ def validate(policy: TorchPolicy, rows: Rows, most_rows: int) -> dict[str, float
     figures |= _share("brakes_when_braking", action[found == BRAKING, 0] < _BRAKES)
     figures |= _share("stays_when_standing", action[found == STANDING, 0] < _STARTS)
     figures |= _share("starts_when_starting", action[found == STARTING, 0] > _STARTS)
+    from_rest = (found == STARTING) & (rows.speed[index] < _REST_MPS)
+    figures |= _share("starts_from_rest", action[from_rest, 0] > _STARTS)
     figures |= _share("brakes_for_nothing", action[~brakes, 0] < _BRAKES)
     if value is not None:
         figures["value_mae"] = float(np.abs(value - rows.value[index]).mean())
