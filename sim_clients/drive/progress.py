@@ -18,7 +18,7 @@ from sim_clients.drive.loop import Episode, Step
 
 
 class EpisodeProgress:
-    """Shows how many episodes are done, how fast, and how the last one ended.
+    """Shows how many episodes are done, how fast, and how the last one ended; silent where there is no terminal.
 
     Args:
         title: What is being done.
@@ -28,6 +28,7 @@ class EpisodeProgress:
 
     def __init__(self, title: str, total: int | None, *, count_steps: bool = False) -> None:
         self._count_steps = count_steps
+        console = Console(stderr=True)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -35,7 +36,8 @@ class EpisodeProgress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
+            console=console,
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task(title, total=total, note="")
         self._steps = 0
