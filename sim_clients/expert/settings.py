@@ -27,6 +27,7 @@ class ExpertSettings:
         horizon: How far other actors are predicted.
         time_step: Step of the prediction.
         side_margin: Added to the ego's half width in overlap tests.
+        pavement_margin: The same for pedestrians on the pavement, who wait close to the lane.
         vehicle_margin_before, vehicle_margin_after: A crossing vehicle must come at least this much later than,
             or have passed this much earlier than, the ego.
         walker_margin: The same for pedestrians, both ways.
@@ -52,6 +53,7 @@ class ExpertSettings:
     horizon: float = 5.0
     time_step: float = 0.25
     side_margin: float = 0.25
+    pavement_margin: float = 0.1
     vehicle_margin_before: float = 1.2
     vehicle_margin_after: float = 0.6
     walker_margin: float = 1.0

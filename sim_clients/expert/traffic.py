@@ -61,7 +61,10 @@ class Traffic:
         obstacles = [("lead", lead) for lead in leads]
         statics = in_view(ego, scene.statics, *view)
         obstacles += [("lead", o) for o in obstacles_on_path(path, half, ego, scene.statics, statics)]
-        obstacles += [("walker", o) for o in obstacles_on_path(path, half, ego, scene.walkers, walkers)]
+        close = (ego.half_length_m, ego.half_width_m + settings.pavement_margin)
+        pavement = scene.walker_on_pavement[walkers]
+        for width, rows in ((half, walkers[~pavement]), (close, walkers[pavement])):
+            obstacles += [("walker", o) for o in obstacles_on_path(path, width, ego, scene.walkers, rows)]
         blocking = {lead.row for lead in leads}
         free = np.array([row for row in vehicles.tolist() if row not in blocking], np.int64)
         found = self._vehicle_meetings(scene, path, half, free, run, patience)
@@ -105,12 +108,13 @@ class Traffic:
         times, margin = self.forecaster.times, settings.walker_margin
         pavement = scene.walker_on_pavement[rows]
         found: list[Meeting] = []
-        for chosen, radius, horizon, hardest in (
-            (rows[~pavement], settings.walker_radius, settings.horizon, np.inf),
-            (rows[pavement], 0.0, settings.pavement_horizon, settings.pavement_deceleration),
+        close = (half[0], scene.ego.half_width_m + settings.pavement_margin)
+        for chosen, width, radius, horizon, hardest in (
+            (rows[~pavement], half, settings.walker_radius, settings.horizon, np.inf),
+            (rows[pavement], close, 0.0, settings.pavement_horizon, settings.pavement_deceleration),
         ):
             forecast = forecast_walkers(scene.walkers, chosen, times, radius)
-            for meeting in meetings(path, half, forecast, run, settings.time_step, margin, margin, horizon):
+            for meeting in meetings(path, width, forecast, run, settings.time_step, margin, margin, horizon):
                 room = meeting.stop_m - 1.0
                 if speed < 0.5 or (room > 0.0 and speed**2 / (2 * room) < hardest):
                     found.append(meeting)
