@@ -146,8 +146,14 @@ def test_nobody_connects(tmp_path):
         env.reset()
     with pytest.raises(AlreadyExistsError, match="cannot listen"):
         RemoteEnv(env.address)
+    first = RemoteEnv(f"unix:{tmp_path}/e")
+    with pytest.raises(AlreadyExistsError, match="cannot listen"):
+        RemoteEnv(first.address)
+    first.close()
     with pytest.raises(InvalidArgumentError, match="not an address"):
         RemoteEnv("nowhere")
+    with pytest.raises(InvalidArgumentError, match="allow_plaintext"):
+        RemoteEnv("0.0.0.0:0")
     env.close()
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import secrets
 from concurrent import futures
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Iterator, NoReturn
 
 import grpc
 import numpy as np
 
-from codriver import __version__, connection
-from codriver.batch import decode_observations
+from codriver import __version__
 from codriver.errors import (
     AlreadyExistsError,
     CodriverError,
@@ -24,6 +23,8 @@ from codriver.errors import (
     status_code,
     status_details,
 )
+from codriver.gym.link import ENDS, Link, Refusal, Row, read_row
+from codriver.gym.listen import listen_on
 from codriver.spec import check_action_spec, check_observation_spec, compare_specs, spec_hash
 from codriver.v1 import action_pb2, agent_service_pb2, agent_service_pb2_grpc, observation_pb2
 
@@ -32,77 +33,6 @@ if TYPE_CHECKING:
 
 POLICY_ID = "remote-env"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-ENDS = (observation_pb2.STEP_KIND_TERMINATED, observation_pb2.STEP_KIND_TRUNCATED)
-
-
-class Row(NamedTuple):
-    """One observation of the environment, decoded and checked.
-
-    Attributes:
-        observation: The required tensors by name.
-        reward: None when the simulator sends none.
-        episode: Its episode.
-        step: Its step.
-        kind: Its ``StepKind``.
-        applied_action: (A,) what was applied on the way to it; None: the answer.
-    """
-
-    observation: Dict[str, NDArray[Any]]
-    reward: float | None
-    episode: int
-    step: int
-    kind: int
-    applied_action: NDArray[np.float32] | None
-
-
-class Lost(NamedTuple):
-    """The simulator is gone, and why."""
-
-    reason: str
-
-
-class Refusal(NamedTuple):
-    """No action for a row, and why."""
-
-    detail: str
-
-
-class Link:
-    """One attached stream: rows come in, and each row that is no episode's end waits for an answer."""
-
-    def __init__(self) -> None:
-        self._rows: SimpleQueue[Row | Lost] = SimpleQueue()
-        self._answers: SimpleQueue[NDArray[np.float32] | Refusal | None] = SimpleQueue()
-
-    def put(self, row: Row | Lost) -> None:
-        """Hands a row to the environment (server's side)."""
-        self._rows.put(row)
-
-    def wait_answer(self) -> NDArray[np.float32] | Refusal | None:
-        """Waits for the environment's answer to the last row (server's side). None: the stream has ended."""
-        return self._answers.get()
-
-    def end(self, reason: str) -> None:
-        """The stream has ended: wakes both sides."""
-        self._answers.put(None)
-        self._rows.put(Lost(reason))
-
-    def get(self, timeout_s: float) -> Row | Lost:
-        """Waits for the next row (environment's side).
-
-        Raises:
-            DeadlineExceededError: None came.
-        """
-        try:
-            return self._rows.get(timeout=timeout_s)
-        except Empty:
-            raise DeadlineExceededError(
-                f"the simulator sent no observation for {timeout_s:g} s", hint="Look at the simulator."
-            ) from None
-
-    def answer(self, answer: NDArray[np.float32] | Refusal) -> None:
-        """Answers the last row (environment's side)."""
-        self._answers.put(answer)
 
 
 class EnvServer(agent_service_pb2_grpc.AgentServiceServicer):
@@ -112,6 +42,7 @@ class EnvServer(agent_service_pb2_grpc.AgentServiceServicer):
         listen: ``HOST:PORT`` (port 0: any free one) or ``unix:PATH``.
         observation_spec: What a session must offer; optional tensors apart.
         action_spec: What it must take.
+        allow_plaintext: True: also listen beyond loopback, unencrypted.
 
     Attributes:
         address: Where simulators connect.
@@ -126,6 +57,7 @@ class EnvServer(agent_service_pb2_grpc.AgentServiceServicer):
         listen: str,
         observation_spec: observation_pb2.ObservationSpec,
         action_spec: action_pb2.ActionSpec,
+        allow_plaintext: bool = False,
     ) -> None:
         check_observation_spec(observation_spec)
         check_action_spec(action_spec)
@@ -143,7 +75,7 @@ class EnvServer(agent_service_pb2_grpc.AgentServiceServicer):
             options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)],
         )
         agent_service_pb2_grpc.add_AgentServiceServicer_to_server(self, self._server)
-        self.address = _listen(self._server, listen)
+        self.address = listen_on(self._server, listen, allow_plaintext)
         self._server.start()
 
     def next_link(self, timeout_s: float) -> Link:
@@ -290,7 +222,7 @@ class EnvServer(agent_service_pb2_grpc.AgentServiceServicer):
         """One message of one row. None: the stream has ended meanwhile."""
         dimensions = len(self._action_spec.names)
         answer = action_pb2.ActionBatch(env=batch.env, episode=batch.episode, step=batch.step)
-        row = self._decode(batch, answer, context)
+        row = self._read(batch, answer, context)
         action: NDArray[np.float32] | Refusal | None = np.zeros(dimensions, np.float32)
         status = action_pb2.ACTION_STATUS_ERROR
         if row is not None:
@@ -321,70 +253,20 @@ class EnvServer(agent_service_pb2_grpc.AgentServiceServicer):
             answer.forward_rows = 1
         return answer
 
-    def _decode(
+    def _read(
         self, batch: observation_pb2.ObservationBatch, answer: action_pb2.ActionBatch, context: Any
     ) -> Row | None:
         """The row of a message; None when it is refused, which is then noted in the answer."""
-        assert self._session is not None
         if not len(batch.env) == len(batch.episode) == len(batch.step) == len(batch.step_kind) == 1:
             error = InvalidArgumentError("a message must have exactly one row", reason="MALFORMED_BATCH")
             _abort(context, error)
+        assert self._session is not None
         try:
-            columns = decode_observations(self._session.observation_spec, batch)
-            errors = [column.errors[0] for column in columns.values() if column.errors]
-        except CodriverError as error:
-            columns, errors = {}, [error]
-        applied = np.array(batch.applied_action, np.float32)
-        if not np.isfinite(batch.reward).all() or not np.isfinite(applied).all():
-            errors.append(InvalidArgumentError("reward or applied_action is not finite", reason="NOT_FINITE"))
-        if batch.env[0] != 0:
-            errors.append(
-                InvalidArgumentError(
-                    f"env is {batch.env[0]}; there is only 0", reason="UNKNOWN_ENV", field="env"
-                )
-            )
-        if batch.step_kind[0] == 0:
-            errors.append(
-                InvalidArgumentError("step_kind is not set", reason="INVALID_STEP_KIND", field="step_kind")
-            )
-        if applied.size not in (0, len(self._action_spec.names)):
-            errors.append(
-                InvalidArgumentError("applied_action has a wrong length", reason="MALFORMED_TENSOR")
-            )
-        if errors:
-            reason = action_pb2.FrameErrorReason.Value(f"FRAME_ERROR_REASON_{errors[0].reason}")
-            answer.errors.add(row=0, reason=reason, field=errors[0].field, detail=str(errors[0]))
+            return read_row(batch, self._session.observation_spec, len(self._action_spec.names))
+        except InvalidArgumentError as error:
+            reason = action_pb2.FrameErrorReason.Value(f"FRAME_ERROR_REASON_{error.reason}")
+            answer.errors.add(row=0, reason=reason, field=error.field, detail=str(error))
             return None
-        names: List[str] = [tensor.name for tensor in self._observation_spec.tensors if not tensor.optional]
-        return Row(
-            # a learner may write into its observation, and the decoded one can be read-only
-            {name: np.array(columns[name].values[0]) for name in names},
-            batch.reward[0] if batch.reward else None,
-            batch.episode[0],
-            batch.step[0],
-            batch.step_kind[0],
-            applied if applied.size else None,
-        )
-
-
-def _listen(server: grpc.Server, listen: str) -> str:
-    if listen.startswith("unix:") and len(listen) > len("unix:"):
-        target = listen
-    else:
-        host, _, port = listen.rpartition(":")
-        connection.target(f"{host}:{port if port != '0' else '1'}")
-        target = listen
-    try:
-        port_taken = server.add_insecure_port(target)
-    except RuntimeError:
-        port_taken = 0
-    if not port_taken:
-        raise AlreadyExistsError(
-            f"cannot listen on {listen}: it is taken, or not an address of this machine",
-            reason="ADDRESS_IN_USE",
-            field="listen",
-        )
-    return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port_taken}"
 
 
 def _busy() -> AlreadyExistsError:

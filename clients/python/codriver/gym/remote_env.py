@@ -13,7 +13,8 @@ from codriver.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
 )
-from codriver.gym.env_server import ENDS, EnvServer, Link, Lost, Refusal, Row
+from codriver.gym.env_server import EnvServer
+from codriver.gym.link import ENDS, Link, Lost, Refusal, Row
 from codriver.gym.spaces import action_space_of, observation_space_of
 from codriver.v1 import observation_pb2
 
@@ -51,6 +52,7 @@ class RemoteEnv(gymnasium.Env):
         step_timeout_s: Longest wait of a step for the next observation.
         early_reset: ``"abandon"`` or ``"finish"``, as above.
         neutral_action: (A,) action for ``"finish"``. Default: the middle of the action space.
+        allow_plaintext: True: also listen beyond this machine, unencrypted and for anyone.
 
     Attributes:
         address: Where the simulator connects.
@@ -75,6 +77,7 @@ class RemoteEnv(gymnasium.Env):
         step_timeout_s: float = 60.0,
         early_reset: str = "abandon",
         neutral_action: NDArray[Any] | None = None,
+        allow_plaintext: bool = False,
     ) -> None:
         if early_reset not in ("abandon", "finish"):
             raise InvalidArgumentError(
@@ -89,7 +92,7 @@ class RemoteEnv(gymnasium.Env):
         self._reward_function = reward_function
         self._connect_timeout_s, self._step_timeout_s = connect_timeout_s, step_timeout_s
         self._early_reset = early_reset
-        self._server = EnvServer(listen, observation_spec, action_spec)
+        self._server = EnvServer(listen, observation_spec, action_spec, allow_plaintext)
         self.address = self._server.address
         self.episode = -1
         self._link: Link | None = None
