@@ -66,10 +66,19 @@ def check_columns(batch: observation_pb2.ObservationBatch, layout: Layout, max_r
     return rows
 
 
-def check_sizes(batch: observation_pb2.ObservationBatch, layout: Layout, rows: int) -> Refusal | None:
-    """Checks that each tensor's bytes can be cut into rows; the refusal is for every row."""
-    for spec, size, column in zip(layout.tensors, layout.row_sizes, batch.tensors):
-        wrong = _column_fault(spec, size, column, rows)
+def check_sizes(
+    batch: observation_pb2.ObservationBatch, data: Sequence[bytes], layout: Layout, rows: int
+) -> Refusal | None:
+    """Checks that each tensor's bytes can be cut into rows; the refusal is for every row.
+
+    Args:
+        batch: The message.
+        data: The bytes of each column; protobuf copies them at each access, so they are taken out once.
+        layout: What the message should look like.
+        rows: Its number of rows.
+    """
+    for spec, size, column, content in zip(layout.tensors, layout.row_sizes, batch.tensors, data):
+        wrong = _column_fault(spec, size, column, len(content), rows)
         if wrong:
             field = f"tensors[{spec.name}]"
             return Refusal(_MALFORMED, field, f"{field} {wrong}")
@@ -130,7 +139,7 @@ def cell(column: tensor_pb2.TensorColumn, size: int | None, row: int, optional: 
 
 
 def _column_fault(
-    spec: tensor_pb2.TensorSpec, size: int | None, column: tensor_pb2.TensorColumn, rows: int
+    spec: tensor_pb2.TensorSpec, size: int | None, column: tensor_pb2.TensorColumn, got: int, rows: int
 ) -> str:
     held = rows
     if spec.optional:
@@ -140,7 +149,6 @@ def _column_fault(
             return f"names rows {list(column.rows)[:8]}; they must ascend and stay below {rows}"
     elif column.rows:
         return "is required, so its rows must be empty"
-    got = len(column.data)
     if size is not None:
         if column.row_sizes_bytes:
             return "has a fixed row size, so its row_sizes_bytes must be empty"

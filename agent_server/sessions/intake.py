@@ -59,13 +59,14 @@ class Intake:
         except NotFoundError as error:
             refused = Refusal(action_pb2.FRAME_ERROR_REASON_POLICY_FAILED, "", str(error))
             return self._refuse_all(exchange, rows, refused)
-        wrong = checks.check_sizes(request, layout, rows) or self._no_room(rows)
+        data = [column.data for column in request.tensors]
+        wrong = checks.check_sizes(request, data, layout, rows) or self._no_room(rows)
         if wrong is not None:
             return self._refuse_all(exchange, rows, wrong)
         refused_rows = checks.check_finite(request, layout)
         asked = self._judge_rows(exchange, rows, refused_rows)
         if asked:
-            exchange.job = _job(exchange, policy, asked if len(asked) < rows else None)
+            exchange.job = _job(exchange, policy, data, asked if len(asked) < rows else None)
             try:
                 self._model.submit(exchange.job)
             except BatcherClosed as error:
@@ -150,15 +151,18 @@ class Intake:
         return Order.REPEATED
 
 
-def _job(exchange: Exchange, policy: LoadedPolicy, only: Sequence[int] | None) -> ActJob:
+def _job(
+    exchange: Exchange, policy: LoadedPolicy, data: Sequence[bytes], only: Sequence[int] | None
+) -> ActJob:
     """The model's share of a message: all of it, or some rows."""
     request, agreement = exchange.request, exchange.session.agreement
     columns = []
-    for spec, size, column in zip(agreement.layout.tensors, agreement.layout.row_sizes, request.tensors):
+    layout = agreement.layout
+    for spec, size, column, content in zip(layout.tensors, layout.row_sizes, request.tensors, data):
         if spec.optional:
             continue
         if only is None:
-            columns.append(Column(column.data, None if size is not None else list(column.row_sizes_bytes)))
+            columns.append(Column(content, None if size is not None else list(column.row_sizes_bytes)))
         else:
             cells = [checks.cell(column, size, row, False) for row in only]
             columns.append(
