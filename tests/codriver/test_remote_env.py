@@ -235,3 +235,18 @@ def test_closing_tells_the_simulator(env):
     env.close()
     simulator.join(10)
     assert simulator.error.reason == "DRAINED" and "learner closed" in str(simulator.error)
+
+
+def test_several_environments_one_simulator_each(tmp_path):
+    envs = [
+        RemoteEnv(f"unix:{tmp_path}/{i}", observation_spec=point_spec(), connect_timeout_s=60)
+        for i in range(3)
+    ]
+    for env in envs:
+        simulate(env)
+    vector = gymnasium.vector.SyncVectorEnv([lambda env=env: env for env in envs])
+    observation, _ = vector.reset()
+    for _ in range(LENGTH + 3):
+        observation, rewards, _, _, _ = vector.step(np.tile(GO, (3, 1)))
+    assert observation["state"].shape == (3, 2) and rewards.tolist() == pytest.approx([0.35] * 3)
+    vector.close()

@@ -56,7 +56,9 @@ def policy_for_env(
         chosen = policy or next(iter(offered))
         if chosen not in offered:
             raise NotFoundError(
-                f"there is no policy {chosen!r}; the server has {', '.join(offered)}", field="policy"
+                f"there is no policy {chosen!r}; the server has {', '.join(offered)}",
+                reason="UNKNOWN_POLICY",
+                field="policy",
             )
         info = offered[chosen]
     finally:
