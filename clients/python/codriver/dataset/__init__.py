@@ -4,7 +4,7 @@ A dataset is a directory::
 
     manifest.json              format, specs and their hash, provenance, and per shard: SHA-256, rows, episodes
     manifest-WORKER.json       the same of a collector that still runs; merge_manifests() folds it in
-    shard-WORKER-00000.npz     columns of whole episodes (docs/policies.md lists them), deflate level 1, no pickle
+    shard-WORKER-00000.npz     columns of whole episodes (docs/policies.md lists them), deflated, no pickle
 
 A **row** is one observation and what was done there: ``applied_action[t]`` is the action that was applied at
 observation ``t``, ``reward[t]`` what the step out of it earned, ``expert_action[t]`` what the expert would have done
