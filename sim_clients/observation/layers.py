@@ -151,6 +151,13 @@ class Layers:
         """Whether the ego's box and the current walkers' mask share a pixel."""
         return self._ego.touches(self._layers[WALKERS.stop - 1])
 
+    def ego_touches(self, view: View, boxes: Points) -> bool:
+        """Whether the ego's box shares a pixel with any of (N, 4) boxes, drawn by themselves."""
+        image = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
+        for quad in visible(view, boxes)[0]:
+            fill(image, quad, FULL)
+        return self._ego.touches(image)
+
 
 class EgoBox:
     """The ego's box in the view: always in the same place, so it is drawn once."""

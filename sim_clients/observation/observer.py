@@ -19,7 +19,7 @@ from sim_clients.observation.picture import picture as compose_picture
 from sim_clients.observation.state import Light, Stop, active_sign, state_vector
 from sim_clients.observation.stops import StopLines, stop_sign_square
 from sim_clients.observation.view import Points, View, as_points
-from sim_clients.scene import Scene, SceneMap
+from sim_clients.scene import Actors, Scene, SceneMap
 
 VEHICLE_SCALE = 1.0
 WALKER_SCALE = 2.0
@@ -59,7 +59,8 @@ class Observation:
         state: (10,) float32; items in ``codriver.driving.STATE_ITEMS``.
         picture: (192, 192, 3) uint8 RGB where it was asked for, else None.
         pixel_collision: Whether the ego's box overlaps the current walkers' mask at 192 x 192 (ends training
-            episodes; walkers are drawn at twice their size, so this comes before a touch).
+            episodes; walkers are drawn at twice their size, so this comes before a touch). Walkers on pavements do
+            not count: a car in the middle of a 3.5 m lane would "touch" those who walk along the kerb.
     """
 
     masks: NDArray[np.uint8]
@@ -103,12 +104,13 @@ class Observer:
         self._history.push(record(scene, report, self._stop_lines))
         route = as_points(scene.route.points[report.progress.index :][:ROUTE_POINTS])
         extent = (ego.half_length_m, ego.half_width_m)
-        layers.draw(View.of(ego), self._history.sampled(), route, _statics(scene), extent)
+        view = View.of(ego)
+        layers.draw(view, self._history.sampled(), route, _statics(scene), extent)
         return Observation(
             masks(layers),
             state_vector(ego, report.light, report.stop),
             compose_picture(layers) if picture else None,
-            layers.ego_touches_walker(),
+            layers.ego_touches_walker() and layers.ego_touches(view, _walkers_on_road(scene)),
         )
 
 
@@ -121,6 +123,14 @@ def record(scene: Scene, report: ObserverReport, lines: StopLines) -> Frame:
         lines.levels(scene.light_colours, ego.x, ego.y),
         stop_sign_square(active_sign(report.stop)),
     )
+
+
+def _walkers_on_road(scene: Scene) -> Points:
+    walkers, on_road = scene.walkers, ~scene.walker_on_pavement
+    chosen = Actors(
+        walkers.ids[on_road], walkers.pose[on_road], walkers.half_extent[on_road], walkers.velocity[on_road]
+    )
+    return actor_corners(chosen, scene.ego, WALKER_SCALE)
 
 
 def _statics(scene: Scene) -> Points:

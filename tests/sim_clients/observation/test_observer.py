@@ -105,7 +105,12 @@ def test_actors_look_the_same_wherever_and_however_the_world_is_turned(cache, st
 )
 def test_pixel_collision_with_walkers(observer, place, hit):
     walker = actors((*place, 0.0), half=(0.25, 0.25))
-    assert observer.observe(wide_scene(walkers=walker), Report()).pixel_collision is hit
+    on_road, on_pavement = np.zeros(1, bool), np.ones(1, bool)
+    scene = wide_scene(walkers=walker, walker_on_pavement=on_road)
+    assert observer.observe(scene, Report()).pixel_collision is hit
+    # Who walks along the kerb is not run over, however large he is drawn.
+    scene = wide_scene(walkers=walker, walker_on_pavement=on_pavement)
+    assert not observer.observe(scene, Report()).pixel_collision
     # It is the current walker that counts, not the history, and vehicles do not.
     assert not observer.observe(wide_scene(vehicles=walker), Report()).pixel_collision
 
