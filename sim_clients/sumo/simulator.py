@@ -10,6 +10,7 @@ import numpy as np
 
 from sim_clients.scene import STEP_S, Control, Ego, Scene, SceneMap
 from sim_clients.simulator import EpisodeTask, SimulatorError
+from sim_clients.sumo.courtesy import Courtesy
 from sim_clients.sumo.graph import FootGraph, RoadGraph
 from sim_clients.sumo.lights import Lights
 from sim_clients.sumo.net import read_net, towns
@@ -70,6 +71,7 @@ class SumoSimulator:
         self._lights = Lights(self._net, self._map)
         self._traffic: Traffic | None = None
         self._pedestrians: Pedestrians | None = None
+        self._courtesy = Courtesy()
         self._plan: RoutePlan | None = None
         self._progress = 0
         self._steps = 0
@@ -119,6 +121,7 @@ class SumoSimulator:
         self._pedestrians = Pedestrians(self._foot_graph, task.traffic_seed, task.walkers)
         self._traffic.fill()
         self._pedestrians.fill()
+        self._courtesy = Courtesy()
         for _ in range(WARM_UP_STEPS):
             self._advance(None)
 
@@ -208,7 +211,7 @@ class SumoSimulator:
         Raises:
             SimulatorError: No episode runs, the control is not finite, or SUMO fails.
         """
-        if not self._running or self._plan is None or self._pedestrians is None:
+        if self._plan is None or self._traffic is None or self._pedestrians is None or not self._running:
             raise SimulatorError("no episode runs: call reset first")
         if not all(math.isfinite(value) for value in control):
             raise SimulatorError(f"{control} is not finite")
@@ -216,6 +219,7 @@ class SumoSimulator:
         self._state = self._vehicle.step(self._state, self._control, STEP_S)
         self._steps += 1
         self._pedestrians.yield_to(self._ego())
+        self._courtesy.yield_to(self._ego(), self._traffic.read())
         if EGO not in libsumo.vehicle.getIDList():
             self._add_ego()
         self._move_ego()
