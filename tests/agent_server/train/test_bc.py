@@ -166,7 +166,7 @@ def test_datasets_are_weighted(data: Path, tmp_path: Path) -> None:
     later = _record(tmp_path / "dagger", episodes=4, seed=7)
     rows = load_rows((data, later), (1.0, 6.0), 0.0, 0.0)
     assert len(rows) == 16 * (ROWS - 1)
-    share = (rows.source[draw_epoch(rows, 20_000, 0, 0), 0] == 1).mean()
+    share = (rows.dataset[draw_epoch(rows, 20_000, 0, 0)] == 1).mean()
     assert share == pytest.approx(4 * 6 / (12 + 4 * 6), abs=0.02)
 
 
