@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from agent_server.policies import Policy
-from codriver.errors import NotFoundError
+from agent_server.model.jobs import PolicyKey
+from agent_server.policies import PolicyCard
+from agent_server.policies.card import ID_PATTERN
+from codriver.errors import InvalidArgumentError, NotFoundError, SpecMismatchError
+from codriver.spec import compare_specs
 from codriver.v1 import action_pb2, agent_service_pb2, observation_pb2
-
-
-class PolicyKey(NamedTuple):
-    """Names one loaded version."""
-
-    policy_id: str
-    version: int
-
-    def __str__(self) -> str:
-        return f"{self.policy_id}:{self.version}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,21 +18,23 @@ class LoadedPolicy:
 
     Attributes:
         key: Id and version on this server.
-        policy: Computes actions.
+        card: What it is.
+        handle: Its name in the engine that runs it.
     """
 
     key: PolicyKey
-    policy: Policy
+    card: PolicyCard
+    handle: int
 
     @property
     def observation_spec(self) -> observation_pb2.ObservationSpec:
         """The tensors that it reads."""
-        return self.policy.card.observation_spec
+        return self.card.observation_spec
 
     @property
     def action_spec(self) -> action_pb2.ActionSpec:
         """The actions that it answers."""
-        return self.policy.card.action_spec
+        return self.card.action_spec
 
     def version_message(self) -> action_pb2.PolicyVersion:
         """Id and version as a message."""
@@ -48,7 +42,7 @@ class LoadedPolicy:
 
     def info(self) -> agent_service_pb2.PolicyInfo:
         """What clients are told of it."""
-        card = self.policy.card
+        card = self.card
         return agent_service_pb2.PolicyInfo(
             policy=self.version_message(),
             spec_hash=card.spec_hash,
@@ -74,19 +68,36 @@ class PolicyStore:
         self._current: dict[str, int] = {}
         self._newest: dict[str, int] = {}
 
-    def next_key(self, policy_id: str) -> PolicyKey:
-        """The key that the next version of an id gets."""
-        return PolicyKey(policy_id, self._newest.get(policy_id, 0) + 1)
+    def add(
+        self, card: PolicyCard, handle: int, policy_id: str = ""
+    ) -> tuple[LoadedPolicy, list[LoadedPolicy]]:
+        """Makes a warm policy the current version of its id.
 
-    def add(self, policy: LoadedPolicy) -> None:
-        """Makes a new version current."""
-        policy_id, version = policy.key
+        Args:
+            card: What it is.
+            handle: Its name in the engine.
+            policy_id: Id to serve it as. Empty: the id in its card.
+
+        Returns:
+            The new version, and old versions that are not kept any longer.
+
+        Raises:
+            InvalidArgumentError: The id is not one.
+            SpecMismatchError: The id is served already, with another spec; sessions that follow it could not go on.
+        """
+        policy_id = policy_id or card.id
+        if not ID_PATTERN.match(policy_id):
+            raise InvalidArgumentError(
+                f"{policy_id!r} is not 1 to 64 of a-z, 0-9, '.', '_' and '-'", field="policy_id"
+            )
+        if policy_id in self._current:
+            _check_same_spec(card, self.find(policy_id))
+        key = PolicyKey(policy_id, self._newest.get(policy_id, 0) + 1)
+        loaded = LoadedPolicy(key, card, handle)
         versions = self._versions.setdefault(policy_id, {})
-        versions[version] = policy
-        self._newest[policy_id] = max(version, self._newest.get(policy_id, 0))
-        self._current[policy_id] = version
-        for old in sorted(versions)[: -self._keep]:
-            del versions[old]
+        versions[key.version] = loaded
+        self._newest[policy_id] = self._current[policy_id] = key.version
+        return loaded, [versions.pop(old) for old in sorted(versions)[: -self._keep]]
 
     def find(self, policy_id: str = "", version: int = 0) -> LoadedPolicy:
         """A loaded policy.
@@ -135,3 +146,18 @@ class PolicyStore:
     def loaded(self) -> list[LoadedPolicy]:
         """Every loaded version."""
         return [policy for versions in self._versions.values() for policy in versions.values()]
+
+
+def _check_same_spec(card: PolicyCard, old: LoadedPolicy) -> None:
+    found = compare_specs(card.observation_spec, card.action_spec, old.observation_spec, old.action_spec)
+    if found:
+        raise SpecMismatchError(
+            f"policy {old.key.policy_id!r} is served with another spec: {found[0].field} {found[0].description}",
+            violations=found,
+            hint="Load it under another policy_id.",
+        )
+    if old.card.stochastic and not card.stochastic:
+        raise SpecMismatchError(
+            f"policy {old.key.policy_id!r} is served with exploration noise, the new version has none",
+            hint="Load it under another policy_id.",
+        )

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codriver.errors import CodriverError
+from codriver.errors import CodriverError, InternalError
 
 if TYPE_CHECKING:
     from agent_server.serve_config import Settings
@@ -36,34 +36,32 @@ def main(argv: list[str]) -> int:
 
 
 async def _serve(chosen: Settings) -> int:
-    from agent_server.policy_loading import load_warm
     from agent_server.server import AgentServer
 
     begin = time.monotonic()
     # The model's thread and the event loop hand the interpreter to each other often: 5 ms turns would starve both.
     sys.setswitchinterval(1e-4)
     options = chosen.options
-    policies = [
-        load_warm(path, options.batch_cap, options.runtime, options.threads) for path in chosen.policies
-    ]
-    server = AgentServer(policies, options)
+    server = AgentServer(chosen.policies, options)
     await server.start()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop, server, signal.Signals(number).name)
+    policies = [policy.key.policy_id for policy in server.store.current()]
     facts = {
         "addresses": server.addresses,
         "admin_address": server.admin_address,
-        "policies": [policy.card.id for policy in policies],
+        "policies": policies,
         "runtime": options.runtime,
         "threads": options.threads,
         "batch_cap": options.batch_cap,
         "pid": os.getpid(),
+        "model_pid": server.model_pid,
     }
     if chosen.ready_file is not None:
         _write_whole(chosen.ready_file, json.dumps(facts) + "\n")
     print(f"READY {json.dumps(facts)}", flush=True)
-    names = ", ".join(f"{p.card.id} ({path})" for p, path in zip(policies, chosen.policies))
+    names = ", ".join(policies)
     print(
         f"codriver serve: {names} at {', '.join(server.addresses)}; {options.runtime}, {options.threads} "
         f"model threads, batches of up to {options.batch_cap}; "
@@ -75,6 +73,8 @@ async def _serve(chosen: Settings) -> int:
     finally:
         if chosen.ready_file is not None:
             chosen.ready_file.unlink(missing_ok=True)
+    if server.failed:
+        raise InternalError(server.failed)
     return 0
 
 

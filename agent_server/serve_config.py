@@ -49,6 +49,7 @@ _VALUES = (
     "policy",
     "listen",
     "admin_listen",
+    "model",
     "runtime",
     "threads",
     "batch_cap",
@@ -133,6 +134,7 @@ def settings(argv: list[str]) -> Settings:
             "no policy to serve", field="policy", hint="Add --policy PATH, a directory with card.json."
         )
     policies = policies or (str(SHIPPED_POLICY),)
+    given.setdefault("model", "process")
     given.setdefault("threads", max(1, len(os.sched_getaffinity(0)) - 1))
     if "listen" in given:
         given["listen"] = tuple(given["listen"])

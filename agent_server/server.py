@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
-from agent_server.engine import Engine
 from agent_server.limits import Limits
 from agent_server.listen import listen
 from agent_server.policies import Policy
-from agent_server.policy_loading import add_to_store, load_warm, warm_up
-from agent_server.policy_store import PolicyStore
+from agent_server.policy_store import LoadedPolicy, PolicyStore
 from agent_server.service import admin, agent
 from agent_server.sessions.intake import Intake
 from agent_server.sessions.registry import SessionRegistry
-from codriver.errors import UnavailableError
+from codriver.errors import CodriverError, UnavailableError
 from codriver.v1 import agent_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from agent_server.model.engine import Engine
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +42,9 @@ class Options:
         reflection: True: serve the reflection service.
         batch_cap: Most rows in a pass.
         max_delay_ms: Longest wait for a fuller pass.
+        model: Where it runs: on a ``thread`` of this process, or in a ``process`` of its own.
         threads: Threads of the model; None: as torch is set.
-        runtime: How policies that are loaded later run: ``torch-fp32`` or ``torch-bf16``.
+        runtime: How policies run: ``torch-fp32`` or ``torch-bf16``.
         model_cores: Cores that the model's thread keeps to. Empty: any.
         limits: What is allowed.
     """
@@ -52,6 +55,7 @@ class Options:
     reflection: bool = False
     batch_cap: int = 16
     max_delay_ms: float = 0.0
+    model: str = "thread"
     threads: int | None = None
     runtime: str = "torch-fp32"
     model_cores: tuple[int, ...] = ()
@@ -61,62 +65,54 @@ class Options:
 class AgentServer:
     """One agent server. Use :meth:`start`, then :meth:`wait`, and :meth:`drain` or :meth:`stop` from the same loop."""
 
-    def __init__(self, policies: list[Policy], options: Options) -> None:
+    def __init__(self, policies: Sequence[str | Policy], options: Options) -> None:
         """A server that is not yet listening. Must be created on its event loop.
 
         Args:
-            policies: At least one; the first is the default.
+            policies: At least one directory (or, for a server on a thread, a policy); the first is the default.
             options: How it is set up.
 
         Raises:
             ValueError: There is no policy.
-            CodriverError: A policy does not answer.
         """
         if not policies:
             raise ValueError("a server needs at least one policy")
         self.options = options
         self.addresses: list[str] = []
         self.admin_address = ""
-        self._store = PolicyStore()
-        for policy in policies:
-            warm_up(policy, options.batch_cap)
-            add_to_store(self._store, policy)
-        limits = options.limits
-        loop = asyncio.get_running_loop()
-        self._engine = Engine(
-            loop,
-            limits,
-            cap=options.batch_cap,
-            max_delay_s=options.max_delay_ms / 1e3,
-            threads=options.threads,
-            cores=options.model_cores,
+        self.store = PolicyStore()
+        self._sources = list(policies)
+        self._engine = _engine(options, self._model_died)
+        self._registry = SessionRegistry(options.limits)
+        intake = Intake(self.store, self._engine, options.limits, asyncio.get_running_loop())
+        self._agent = agent.AgentService(
+            self.store, self._registry, intake, options.limits, secrets.token_hex(8)
         )
-        self._registry = SessionRegistry(limits)
-        intake = Intake(self._store, self._engine, limits, loop)
-        self._agent = agent.AgentService(self._store, self._registry, intake, limits, secrets.token_hex(8))
         self._health = HealthServicer()
         self._servers: list[grpc.aio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
+        self._loading = asyncio.Lock()
         self._hurry = False
+        self.failed = ""
+        """Why the server ended by itself. Empty: it did not."""
 
     async def start(self) -> None:
-        """Begins to serve; ``addresses`` then says where.
+        """Loads the policies and begins to serve; ``addresses`` then says where.
 
         Raises:
-            CodriverError: An address cannot be taken.
+            CodriverError: A policy cannot be loaded, or an address cannot be taken.
         """
         options, health = self.options, self._health
         try:
+            for source in self._sources:
+                await self.load(source)
             server = self._new_server([agent.SERVICE_NAME])
             server.add_generic_rpc_handlers((self._agent.handler(),))
             self.addresses = [listen(server, a, options.allow_plaintext) for a in options.listen]
             if options.admin_listen is not None:
-                load = partial(
-                    load_warm, cap=options.batch_cap, runtime=options.runtime, threads=options.threads
-                )
-                service = admin.PolicyAdminService(self._store, load, self.drain)
+                service = admin.PolicyAdminService(self.load, self.store, self.drain)
                 admin_server = self._new_server([admin.SERVICE_NAME])
                 admin_server.add_generic_rpc_handlers((service.handler(),))
                 self.admin_address = listen(admin_server, options.admin_listen, options.allow_plaintext)
@@ -128,6 +124,23 @@ class AgentServer:
         for name in ("", agent.SERVICE_NAME, admin.SERVICE_NAME):
             await health.set(name, health_pb2.HealthCheckResponse.SERVING)
         self._sweeper = asyncio.create_task(self._sweep())
+
+    async def load(self, source: str | Policy, policy_id: str = "") -> LoadedPolicy:
+        """Loads and warms up a policy while the old ones serve, then makes it current between two passes.
+
+        Raises:
+            CodriverError: It cannot be used; the old one goes on.
+        """
+        async with self._loading:  # one at a time: loading takes memory and a core
+            handle, card = await self._engine.load(source)
+            try:
+                loaded, dropped = self.store.add(card, handle, policy_id)
+            except CodriverError:
+                self._engine.unload(handle)
+                raise
+        for old in dropped:
+            self._engine.unload(old.handle)
+        return loaded
 
     async def wait(self) -> None:
         """Returns when the server has stopped."""
@@ -171,9 +184,19 @@ class AgentServer:
         """True after :meth:`drain`."""
         return self._stopping is not None
 
+    @property
+    def model_pid(self) -> int:
+        """Id of the process that the model runs in."""
+        return getattr(self._engine, "pid", None) or os.getpid()
+
     def stop_now(self) -> None:
         """Ends the grace of :meth:`drain`."""
         self._hurry = True
+
+    def _model_died(self, why: str) -> None:
+        self.failed = why
+        _log.error("%s", why)
+        self.drain(0.0, why)
 
     async def _drain(self, grace_s: float) -> None:
         await self._health.enter_graceful_shutdown()
@@ -208,3 +231,23 @@ class AgentServer:
             )
         self._servers.append(server)
         return server
+
+
+def _engine(options: Options, died: Callable[[str], None]) -> Engine:
+    settings: dict[str, Any] = {
+        "cap": options.batch_cap,
+        "max_delay_s": options.max_delay_ms / 1e3,
+        "max_waiting_rows": options.limits.max_waiting_rows,
+        "threads": options.threads,
+        "cores": options.model_cores,
+        "runtime": options.runtime,
+    }
+    if options.model == "thread":
+        from agent_server.model.engine import ThreadEngine
+
+        engine: Engine = ThreadEngine(**settings)
+    else:
+        from agent_server.model.process_engine import ProcessEngine
+
+        engine = ProcessEngine(died=died, **settings)
+    return engine

@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--policy", metavar="PATH", help="policy directory (default: the standard network, untrained)"
     )
+    p.add_argument("--model", choices=("process", "thread"), default="process", help="as of codriver serve")
     p.add_argument(
         "--runtime", action="append", choices=("torch-fp32", "torch-bf16"), help="repeat it for more"
     )
@@ -108,6 +109,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "frames": f"recorded, from {args.data}"
         if args.data
         else "made up: boxes of every level in every channel",
+        "model": args.model,
         "model_threads": 1,
         "model_cores": model_cores,
         "front_and_client_cores": other_cores,
@@ -135,7 +137,7 @@ def _rounds(
     """Takes turns, so that what disturbs the machine disturbs both sides alike."""
     served: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     yardsticks: dict[Key, list[dict[str, Any]]] = defaultdict(list)
-    pid, addresses = facts["pid"], dict(zip(TRANSPORTS, facts["addresses"]))
+    pids, addresses = {facts["pid"], facts["model_pid"]}, dict(zip(TRANSPORTS, facts["addresses"]))
     for _ in range(args.rounds):
         for envs, per_message in SHAPES:
             if args.envs and envs not in args.envs:
@@ -145,9 +147,9 @@ def _rounds(
                 batch = min(envs, args.batch_cap)
                 yardsticks[key].append(bare({"batch": batch, "seconds": args.seconds / 2}))
                 job = {"address": addresses[transport], "envs": envs, "frames_per_message": per_message}
-                before = thread_seconds(pid, model_cores)
+                before = thread_seconds(pids, model_cores)
                 result = clients({**job, "seconds": args.seconds, "data": args.data})
-                after = thread_seconds(pid, model_cores)
+                after = thread_seconds(pids, model_cores)
                 if before is not None and after is not None:
                     result["model_cpu_us_per_frame"] = (
                         (after[0] - before[0]) / (result["messages"] * per_message) * 1e6
@@ -193,7 +195,7 @@ def _server(
     """A server process: its model's thread on one core, everything else on the others."""
     with tempfile.TemporaryDirectory(prefix="codriver-bench-") as folder:
         command = [sys.executable, "-m", "agent_server.serve", "--policy", args.policy, "--threads", "1"]
-        command += ["--runtime", runtime, "--batch-cap", str(args.batch_cap)]
+        command += ["--model", args.model, "--runtime", runtime, "--batch-cap", str(args.batch_cap)]
         command += ["--model-cores", ",".join(map(str, model_cores))]
         command += ["--listen", "127.0.0.1:0", "--listen", f"unix:{folder}/agent.sock"]
         process = subprocess.Popen(
@@ -261,7 +263,7 @@ def _table(report: dict[str, Any]) -> None:
             f"overhead at 1 environment: p50 {report['overhead_p50_ms']} ms, p99 {report['overhead_p99_ms']} ms"
         )
     console.print(
-        f"model: 1 thread on core {setting['model_cores']}; front and clients on cores "
+        f"model in a {setting['model']}: 1 thread on core {setting['model_cores']}; front and clients on cores "
         f"{setting['front_and_client_cores']}; batch cap {setting['batch_cap']}; frames {setting['frames']}.\n"
         f"efficiency: {setting['efficiency']}."
     )

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
-from agent_server.policies import Policy
-from agent_server.policy_loading import add_to_store
-from agent_server.policy_store import PolicyStore
+from agent_server.policy_store import LoadedPolicy, PolicyStore
 from agent_server.service.status import Context, Handler, unary_handlers
 from codriver.errors import InvalidArgumentError
 from codriver.v1 import policy_admin_service_pb2 as pb
+
+Drain: TypeAlias = "Callable[[float | None, str], int]"
 
 SERVICE_NAME = "codriver.v1.PolicyAdminService"
 
 
 class PolicyAdminService:
-    """The servicer. Belongs to the event loop; loading happens on a thread."""
+    """The servicer. Belongs to the event loop."""
 
     def __init__(
-        self, store: PolicyStore, load: Callable[[str], Policy], drain: Callable[[float | None, str], int]
+        self, load: Callable[[str, str], Awaitable[LoadedPolicy]], store: PolicyStore, drain: Drain
     ) -> None:
         """A service over a store.
 
         Args:
+            load: Loads a directory as an id (empty: the card's) and makes it current.
             store: The server's policies.
-            load: Loads and warms up a directory; blocks.
             drain: Begins to stop the server: grace in seconds (None: the default) and reason; answers the
                 number of attached streams.
         """
-        self._store, self._load, self._drain = store, load, drain
-        self._loading = asyncio.Lock()
+        self._load, self._store, self._drain = load, store, drain
 
     def handler(self) -> Handler:
         """The service for a gRPC server."""
@@ -57,9 +56,7 @@ class PolicyAdminService:
         """Loads and warms up a policy while the old one serves, then swaps between two passes."""
         if not request.path:
             raise InvalidArgumentError("path is empty; name a policy directory", field="path")
-        async with self._loading:  # one at a time: loading takes memory and a core
-            policy = await asyncio.to_thread(self._load, request.path)
-        loaded = add_to_store(self._store, policy, request.policy_id)
+        loaded = await self._load(request.path, request.policy_id)
         return pb.LoadPolicyResponse(policy=loaded.version_message())
 
     async def roll_back_policy(

@@ -80,7 +80,7 @@ class AgentService:
         return pb.OpenSessionResponse(
             session_id=session.session_id,
             resume_token=session.resume_token,
-            spec_hash=policy.policy.card.spec_hash,
+            spec_hash=policy.card.spec_hash,
             policy=policy.version_message(),
             frames_in_flight=agreement.frames_in_flight,
             max_rows_per_message=self._limits.max_rows_per_message,

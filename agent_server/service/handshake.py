@@ -40,7 +40,7 @@ def agree(request: agent_service_pb2.OpenSessionRequest, store: PolicyStore, lim
     policy = store.find(request.policy.policy_id, request.policy.version)
     _check_spec(request, policy)
     stochastic = request.sampling_mode == action_pb2.SAMPLING_MODE_STOCHASTIC
-    if stochastic and not policy.policy.card.stochastic:
+    if stochastic and not policy.card.stochastic:
         raise FailedPreconditionError(
             f"policy {policy.key.policy_id!r} has no exploration noise, so SAMPLING_MODE_STOCHASTIC is not possible",
             reason="NOT_STOCHASTIC",

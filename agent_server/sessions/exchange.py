@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 
-from agent_server.inference import ActJob, Reply
+from agent_server.model.jobs import ActJob, Reply
 from agent_server.sessions import replies
 from agent_server.sessions.keys import Refusal
 from agent_server.sessions.replies import GivenAction, Outcome, StoredRow
@@ -36,6 +36,7 @@ class Exchange:
 
     __slots__ = (
         "_asked_rows",
+        "_cancel",
         "_listeners",
         "_missing",
         "_parsed",
@@ -86,8 +87,14 @@ class Exchange:
         else:
             self._listeners.append(listener)
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begins to wait for what is missing; answers at once when nothing is. The job must have been submitted."""
+    def start(self, loop: asyncio.AbstractEventLoop, cancel: Callable[[ActJob], None]) -> None:
+        """Begins to wait for what is missing; answers at once when nothing is.
+
+        Args:
+            loop: Wakes it at the deadline.
+            cancel: Tells the engine that nobody waits for the job any more.
+        """
+        self._cancel = cancel
         self._asked_rows = self.job.rows if self.job is not None else 0
         self.session.rows_in_flight += self._asked_rows
         others = {id(exchange): exchange for exchange, _ in self.repeats.values()}
@@ -135,7 +142,7 @@ class Exchange:
     def _expire(self) -> None:
         """The deadline has come: what is missing gets the session's fallback."""
         if self.job is not None:
-            self.job.cancelled = True
+            self._cancel(self.job)
         outcomes = self._all_outcomes()
         for row in self.asked:
             if outcomes[row] is None:

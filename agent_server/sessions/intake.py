@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
 
-from agent_server.batcher import BatcherClosed
-from agent_server.inference import ActJob, Column
 from agent_server.limits import Limits
+from agent_server.model.batcher import BatcherClosed
+from agent_server.model.engine import Engine
+from agent_server.model.jobs import ActJob, Column
 from agent_server.policy_store import LoadedPolicy, PolicyStore
 from agent_server.sessions import checks, replies
 from agent_server.sessions.exchange import Exchange
@@ -20,25 +20,14 @@ from codriver.v1 import action_pb2, observation_pb2
 _ALREADY = action_pb2.FRAME_ERROR_REASON_ALREADY_EXISTS
 
 
-class Model(Protocol):
-    """Where jobs go: the batcher, as far as this module needs it."""
-
-    @property
-    def waiting_rows(self) -> int:
-        """Rows that wait."""
-
-    def submit(self, job: ActJob) -> None:
-        """Queues a job."""
-
-
 class Intake:
     """Receives messages for sessions. Belongs to the event loop."""
 
     def __init__(
-        self, store: PolicyStore, model: Model, limits: Limits, loop: asyncio.AbstractEventLoop
+        self, store: PolicyStore, engine: Engine, limits: Limits, loop: asyncio.AbstractEventLoop
     ) -> None:
-        """An intake in front of a batcher."""
-        self._store, self._model, self._limits, self._loop = store, model, limits, loop
+        """An intake in front of an engine."""
+        self._store, self._engine, self._limits, self._loop = store, engine, limits, loop
 
     def receive(self, session: Session, request: observation_pb2.ObservationBatch) -> Exchange:
         """Receives a message.
@@ -68,19 +57,19 @@ class Intake:
         if asked:
             exchange.job = _job(exchange, policy, data, asked if len(asked) < rows else None)
             try:
-                self._model.submit(exchange.job)
+                self._engine.submit(exchange.job)
             except BatcherClosed as error:
                 raise UnavailableError(str(error), reason="STOPPING", retry_after_s=1.0) from error
-        exchange.start(self._loop)
+        exchange.start(self._loop, self._engine.cancel)
         return exchange
 
     def _refuse_all(self, exchange: Exchange, rows: int, refusal: Refusal) -> Exchange:
         exchange.outcomes = [refusal] * rows
-        exchange.start(self._loop)
+        exchange.start(self._loop, self._engine.cancel)
         return exchange
 
     def _no_room(self, rows: int) -> Refusal | None:
-        waiting = self._model.waiting_rows
+        waiting = self._engine.waiting_rows
         if waiting + rows <= self._limits.max_waiting_rows:
             return None
         detail = f"{waiting} rows wait for the model, at most {self._limits.max_waiting_rows} may; send it again later"
@@ -170,7 +159,8 @@ def _job(
             )
     env, episode, step = request.env, request.episode, request.step
     return ActJob(
-        policy=policy,
+        model=policy.handle,
+        policy=policy.key,
         rows=len(env) if only is None else len(only),
         env=env if only is None else [env[row] for row in only],
         episode=episode if only is None else [episode[row] for row in only],

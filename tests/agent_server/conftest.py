@@ -77,13 +77,13 @@ class ServerThread:
     """An agent server on a thread with an event loop of its own."""
 
     def __init__(self, policies, options):
-        self.echo = policies[0]._module
+        self.echo = getattr(policies[0], "_module", None) or Echo()  # directories have none
         self._ready = threading.Event()
         self._thread = threading.Thread(
             target=asyncio.run, args=(self._main(policies, options),), daemon=True
         )
         self._thread.start()
-        assert self._ready.wait(20)
+        assert self._ready.wait(60)
 
     async def _main(self, policies, options):
         self.loop = asyncio.get_running_loop()
@@ -122,7 +122,7 @@ def start(tmp_path):
     def begin(policies=None, **settings):
         options = {
             name: settings.pop(name)
-            for name in ("batch_cap", "max_delay_ms", "admin_listen", "listen", "reflection")
+            for name in ("model", "batch_cap", "max_delay_ms", "admin_listen", "listen", "reflection")
             if name in settings
         }
         options.setdefault("listen", (f"unix:{tmp_path}/s{len(servers)}",))

@@ -1,4 +1,4 @@
-"""``codriver bench serve`` prints what it promises. What the figures are is not tested: that is the machine's business."""
+"""``codriver bench serve`` prints what it promises; what the figures are is the machine's business."""
 
 import json
 

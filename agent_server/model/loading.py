@@ -9,11 +9,8 @@ import time
 import numpy as np
 
 from agent_server.policies import Policy, PolicyLoadError, load_policy
-from agent_server.policies.card import ID_PATTERN
-from agent_server.policy_store import LoadedPolicy, PolicyStore
 from codriver.codecs.column import numpy_dtype
-from codriver.errors import CodriverError, InvalidArgumentError, SpecMismatchError
-from codriver.spec import compare_specs
+from codriver.errors import CodriverError
 
 _log = logging.getLogger(__name__)
 
@@ -60,44 +57,3 @@ def warm_up(policy: Policy, cap: int) -> None:
             float(np.abs(output.action).max())
         ):
             raise PolicyLoadError(f"policy {policy.card.id!r} answers {output.action.shape} for {rows} rows")
-
-
-def add_to_store(store: PolicyStore, policy: Policy, policy_id: str = "") -> LoadedPolicy:
-    """Makes a warm policy the current version of its id.
-
-    Args:
-        store: The server's policies.
-        policy: The policy.
-        policy_id: Id to load it as. Empty: the id in its card.
-
-    Raises:
-        InvalidArgumentError: The id is not one.
-        SpecMismatchError: The id is served already, with another spec; sessions that follow it could not go on.
-    """
-    policy_id = policy_id or policy.card.id
-    if not ID_PATTERN.match(policy_id):
-        raise InvalidArgumentError(
-            f"{policy_id!r} is not 1 to 64 of a-z, 0-9, '.', '_' and '-'", field="policy_id"
-        )
-    key = store.next_key(policy_id)
-    if key.version > 1:
-        _check_same_spec(policy, store.find(policy_id))
-    loaded = LoadedPolicy(key, policy)
-    store.add(loaded)
-    return loaded
-
-
-def _check_same_spec(policy: Policy, old: LoadedPolicy) -> None:
-    card = policy.card
-    found = compare_specs(card.observation_spec, card.action_spec, old.observation_spec, old.action_spec)
-    if found:
-        raise SpecMismatchError(
-            f"policy {old.key.policy_id!r} is served with another spec: {found[0].field} {found[0].description}",
-            violations=found,
-            hint="Load it under another policy_id.",
-        )
-    if old.policy.card.stochastic and not card.stochastic:
-        raise SpecMismatchError(
-            f"policy {old.key.policy_id!r} is served with exploration noise, the new version has none",
-            hint="Load it under another policy_id.",
-        )

@@ -1,22 +1,18 @@
-"""The model's side of the batcher: bytes of many messages in, one forward pass, one serialised answer a message.
-
-Everything that crosses this boundary is bytes and plain numbers, so that the model can move to a process of its own.
-"""
+"""The ``run`` of the batcher: bytes of many messages in, one forward pass, one serialised answer a message."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agent_server.batcher import Part
-from agent_server.policies import PolicyFailure, PolicyOutput, sample_actions
-from agent_server.policy_store import LoadedPolicy, PolicyKey
+from agent_server.model.batcher import Part
+from agent_server.model.jobs import ActJob, PolicyKey, Reply
+from agent_server.policies import Policy, PolicyFailure, PolicyOutput, sample_actions
 from codriver.codecs.column import decode_rows
 from codriver.errors import CodriverError, NotFiniteError
 from codriver.v1 import action_pb2, agent_service_pb2, tensor_pb2
@@ -29,76 +25,6 @@ _FAILED = action_pb2.FRAME_ERROR_REASON_POLICY_FAILED
 
 
 @dataclass(slots=True)
-class Column:
-    """One tensor's rows as they came.
-
-    Attributes:
-        data: The rows, one after the other.
-        sizes: Size of each row in bytes; None when all are equal.
-    """
-
-    data: bytes
-    sizes: Sequence[int] | None = None
-
-    def cut(self, start: int, stop: int, rows: int) -> Column:
-        """Rows ``start`` to ``stop`` of ``rows``."""
-        if start == 0 and stop == rows:
-            return self
-        if self.sizes is None:
-            size = len(self.data) // rows
-            return Column(self.data[start * size : stop * size])
-        ends = list(accumulate(self.sizes, initial=0))
-        return Column(self.data[ends[start] : ends[stop]], self.sizes[start:stop])
-
-
-@dataclass(slots=True)
-class ActJob:
-    """Rows of one message that want an action (a :class:`agent_server.batcher.Job`).
-
-    Attributes:
-        policy: What to ask.
-        rows: Number of rows.
-        env: Environment of each row.
-        episode: Episode of each row.
-        step: Step of each row.
-        columns: Encoded tensors that are not optional, in the order of the policy's spec.
-        received: ``time.monotonic()`` at receipt.
-        deadline: When the answer is due, on the same clock.
-        seed: Seed of exploration noise; None: deterministic.
-        owner: Who waits; the model does not look at it.
-        cancelled: True: nobody waits any more.
-        started: When the first pass with rows of this job began; 0: not yet.
-    """
-
-    policy: LoadedPolicy
-    rows: int
-    env: Sequence[int]
-    episode: Sequence[int]
-    step: Sequence[int]
-    columns: list[Column]
-    received: float
-    deadline: float
-    seed: int | None = None
-    owner: Any = None
-    cancelled: bool = False
-    started: float = 0.0
-    done: list[_Answer] = field(default_factory=list)
-
-    @property
-    def lane(self) -> PolicyKey:
-        """Rows of one policy version share passes."""
-        return self.policy.key
-
-
-@dataclass(slots=True)
-class Reply:
-    """A serialised ``DriveResponse`` with the job's actions, and how many of its rows are errors."""
-
-    message: bytes
-    errors: int
-
-
-@dataclass(slots=True)
 class _Answer:
     """Answers for the rows of a part."""
 
@@ -108,16 +34,19 @@ class _Answer:
 
 
 class Runner:
-    """Runs passes; the ``run`` of a :class:`agent_server.batcher.Batcher`."""
+    """Runs passes; the ``run`` of a :class:`agent_server.model.batcher.Batcher`."""
 
-    def __init__(self, threads: int | None = None, cores: Iterable[int] = ()) -> None:
+    def __init__(
+        self, models: Mapping[int, Policy], threads: int | None = None, cores: Iterable[int] = ()
+    ) -> None:
         """A runner.
 
         Args:
+            models: Loaded policies by handle; may change between passes.
             threads: Threads of torch; None: leave them as they are.
             cores: Cores that the thread which runs the passes keeps to. Empty: any.
         """
-        self._threads, self._cores = threads, set(cores)
+        self._models, self._threads, self._cores = models, threads, set(cores)
         self._settled = False
 
     def __call__(self, parts: list[Part[ActJob]]) -> list[Reply | None]:
@@ -131,11 +60,11 @@ class Runner:
         begin = time.monotonic()
         for part in parts:
             part.job.started = part.job.started or begin
-        policy = parts[0].job.policy
+        policy, key = self._models[parts[0].job.model], parts[0].job.policy
         total = sum(part.stop - part.start for part in parts)
         tensors, faults = _decode(policy, parts, total)
         start = time.monotonic()
-        action, value = _forward(policy, tensors, total, faults)
+        action, value = _forward(policy, key, tensors, total, faults)
         inference_us = int((time.monotonic() - start) * 1e6)
         _explore(policy, parts, action)
         if faults:
@@ -157,17 +86,15 @@ class Runner:
 
 
 def _decode(
-    policy: LoadedPolicy, parts: list[Part[ActJob]], total: int
+    policy: Policy, parts: list[Part[ActJob]], total: int
 ) -> tuple[dict[str, NDArray[Any]], dict[int, action_pb2.FrameError]]:
     """Tensors of all rows, one copy and one decode each, and the rows (of the pass) that are at fault."""
     tensors: dict[str, NDArray[Any]] = {}
     faults: dict[int, action_pb2.FrameError] = {}
-    required = [spec for spec in policy.observation_spec.tensors if not spec.optional]
+    required = [spec for spec in policy.card.observation_spec.tensors if not spec.optional]
     for index, spec in enumerate(required):
         columns = [part.job.columns[index].cut(part.start, part.stop, part.job.rows) for part in parts]
-        joined = tensor_pb2.TensorColumn(
-            data=columns[0].data if len(columns) == 1 else b"".join([column.data for column in columns])
-        )
+        joined = tensor_pb2.TensorColumn(data=b"".join([column.data for column in columns]))
         for column in columns:
             if column.sizes is not None:
                 joined.row_sizes_bytes.extend(column.sizes)
@@ -190,40 +117,42 @@ def _fault(error: CodriverError) -> action_pb2.FrameError:
 
 
 def _forward(
-    policy: LoadedPolicy,
+    policy: Policy,
+    key: PolicyKey,
     tensors: dict[str, NDArray[Any]],
     total: int,
     faults: dict[int, action_pb2.FrameError],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Actions (B, A) and values (B,), to be kept; adds the rows on which the policy fails to ``faults``."""
     try:
-        output = policy.policy.forward(tensors)
+        output = policy.forward(tensors)
     except PolicyFailure as error:
         if total > 1 and len(error.rows) == total:
-            return _one_by_one(policy, tensors, total, faults)
+            return _one_by_one(policy, key, tensors, total, faults)
         output = error.output
         for row in error.rows.tolist():
-            faults.setdefault(row, _failed(policy, str(error)))
+            faults.setdefault(row, _failed(key, str(error)))
     except Exception as error:  # noqa: BLE001 - whatever it raised, find the rows that it cannot answer
         if total > 1:
-            return _one_by_one(policy, tensors, total, faults)
-        faults.setdefault(0, _failed(policy, f"{type(error).__name__}: {error}"))
+            return _one_by_one(policy, key, tensors, total, faults)
+        faults.setdefault(0, _failed(key, f"{type(error).__name__}: {error}"))
         output = _blank(policy, 1)
     action, value = output
-    if action.shape != (total, len(policy.action_spec.names)) or (
+    if action.shape != (total, len(policy.card.action_spec.names)) or (
         value is not None and value.shape != (total,)
     ):
         why = (
             f"it answered shapes {action.shape} and {None if value is None else value.shape} for {total} rows"
         )
         for row in range(total):
-            faults.setdefault(row, _failed(policy, why))
+            faults.setdefault(row, _failed(key, why))
         action, value = _blank(policy, total)
     return np.array(action, np.float32), None if value is None else np.array(value, np.float32)
 
 
 def _one_by_one(
-    policy: LoadedPolicy,
+    policy: Policy,
+    key: PolicyKey,
     tensors: dict[str, NDArray[Any]],
     total: int,
     faults: dict[int, action_pb2.FrameError],
@@ -233,7 +162,7 @@ def _one_by_one(
     for row in range(total):
         own: dict[int, action_pb2.FrameError] = {}
         one = {name: values[row : row + 1] for name, values in tensors.items()}
-        row_action, row_value = _forward(policy, one, 1, own)
+        row_action, row_value = _forward(policy, key, one, 1, own)
         action[row] = row_action[0]
         if value is not None and row_value is not None:
             value[row] = row_value[0]
@@ -242,20 +171,18 @@ def _one_by_one(
     return action, value
 
 
-def _blank(policy: LoadedPolicy, total: int) -> PolicyOutput:
-    value = np.zeros(total, np.float32) if policy.policy.card.has_value else None
-    return PolicyOutput(np.zeros((total, len(policy.action_spec.names)), np.float32), value)
+def _blank(policy: Policy, total: int) -> PolicyOutput:
+    value = np.zeros(total, np.float32) if policy.card.has_value else None
+    return PolicyOutput(np.zeros((total, len(policy.card.action_spec.names)), np.float32), value)
 
 
-def _failed(policy: LoadedPolicy, why: str) -> action_pb2.FrameError:
-    return action_pb2.FrameError(
-        reason=_FAILED, detail=f"policy {policy.key} failed on this row: {why}"[:500]
-    )
+def _failed(key: PolicyKey, why: str) -> action_pb2.FrameError:
+    return action_pb2.FrameError(reason=_FAILED, detail=f"policy {key} failed on this row: {why}"[:500])
 
 
-def _explore(policy: LoadedPolicy, parts: list[Part[ActJob]], action: NDArray[np.float32]) -> None:
+def _explore(policy: Policy, parts: list[Part[ActJob]], action: NDArray[np.float32]) -> None:
     """Samples the rows that want it, in place."""
-    std, spec, row = policy.policy.card.exploration_std, policy.action_spec, 0
+    std, spec, row = policy.card.exploration_std, policy.card.action_spec, 0
     if std is None or all(part.job.seed is None for part in parts):
         return
     low, high = np.array(spec.low, np.float32), np.array(spec.high, np.float32)
@@ -323,6 +250,6 @@ def _serialise(job: ActJob, answer: _Answer, queue_us: int, inference_us: int, t
     if answer.value is not None:
         batch.value.extend(answer.value)
     if len(answer.faults) < job.rows:
-        batch.policy.policy_id, batch.policy.version = job.policy.key
+        batch.policy.policy_id, batch.policy.version = job.policy
     batch.queue_us, batch.inference_us, batch.forward_rows = max(0, queue_us), inference_us, total
     return Reply(response.SerializeToString(), len(answer.faults))

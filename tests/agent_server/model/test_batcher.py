@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_server.batcher import Batcher, BatcherClosed, QueueFull
+from agent_server.model.batcher import Batcher, BatcherClosed, QueueFull
 
 
 class Job:
