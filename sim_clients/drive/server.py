@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 from sim_clients.simulator import SimulatorError
 
 _START_TIMEOUT_S = 120.0
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @contextlib.contextmanager
@@ -44,12 +47,19 @@ def local_server(policy: str | None, *, arguments: list[str] | None = None) -> I
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=None if _LIBC is None else _end_with_parent,
             )
         try:
             _wait_until_ready(process, ready, errors)
             yield address
         finally:
             _stop(process)
+
+
+def _end_with_parent() -> None:
+    """Asks Linux to end the server with its parent, so that a parent that is killed leaves none behind."""
+    assert _LIBC is not None
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], ready: Path, errors: Path) -> None:

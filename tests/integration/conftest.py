@@ -46,3 +46,10 @@ def server(policy_path, tmp_path_factory):
     yield {"unix": unix, "tcp": tcp}
     program.process.terminate()
     assert program.finish(30.0).status == 0
+
+
+def pytest_collection_modifyitems(items):
+    """Whole programs start here, several after each other: slow machines get more time."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(300))

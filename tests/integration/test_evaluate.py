@@ -56,11 +56,21 @@ def test_a_policy_drives_with_and_without_what_it_sees(policy_path, server, tmp_
     assert [r.episode_return for r in hidden] != [r.episode_return for r in seen]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_what_was_driven_before_an_interruption_is_in_the_log(number, tmp_path):
+@pytest.mark.parametrize(("number", "policy"), [(signal.SIGINT, "blind"), (signal.SIGKILL, None)])
+def test_what_was_driven_before_an_interruption_is_in_the_log(number, policy, policy_path, tmp_path):
+    """With a policy there is a server too, which must not outlive the command that was killed."""
     log = tmp_path / "log.jsonl"
     program = Program(
-        "evaluate", *SMALL_TOWN, "--policy", "blind", "--routes", "500", "--envs", "1", "--log", log
+        "evaluate",
+        *SMALL_TOWN,
+        "--policy",
+        policy or policy_path,
+        "--routes",
+        "500",
+        "--envs",
+        "1",
+        "--log",
+        log,
     )
     assert wait_until(lambda: log.exists() and log.read_text().count("\n") >= 1, 100.0)
     program.process.send_signal(number)
