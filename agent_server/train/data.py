@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agent_server.train.classes import balanced_weights
+from agent_server.train.classes import balanced_weights, signalled
 from agent_server.train.returns import discounted_returns
 from codriver.codecs import bit_planes
 from codriver.dataset import Dataset, DatasetError, Manifest, Shard
@@ -123,7 +123,7 @@ def load_rows(
     if not masks or all(part.held_out.all() for part in parts):
         raise DatasetError(f"{directories[0]}: no labelled rows to train on", hint="Collect more episodes")
     whole = _Part(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    balanced = balanced_weights(whole.label, whole.speed, balance)
+    balanced = balanced_weights(whole.label, whole.speed, signalled(whole.state), balance)
     weight = np.where(whole.held_out, 0.0, np.asarray(weights)[whole.dataset] * balanced)
     return Rows(spec, first.action_spec, masks, *whole, weight, episodes)
 
