@@ -147,9 +147,11 @@ def _rounds(
                 batch = min(envs, args.batch_cap)
                 yardsticks[key].append(bare({"batch": batch, "seconds": args.seconds / 2}))
                 job = {"address": addresses[transport], "envs": envs, "frames_per_message": per_message}
+                clients({**job, "do": "connect", "data": args.data})
                 before = thread_seconds(pids, model_cores)
-                result = clients({**job, "seconds": args.seconds, "data": args.data})
+                result = clients({"do": "run", "seconds": args.seconds})
                 after = thread_seconds(pids, model_cores)
+                clients({"do": "close"})
                 if before is not None and after is not None:
                     result["model_cpu_us_per_frame"] = (
                         (after[0] - before[0]) / (result["messages"] * per_message) * 1e6
@@ -181,7 +183,7 @@ def _summary(key: Key, served: list[dict[str, Any]], bare: list[dict[str, Any]])
         "rows_per_pass": median("rows_per_pass"),
         "client_cpu_us_per_message": median("client_cpu_us_per_message"),
     }
-    if "model_cpu_us_per_frame" in served[0]:
+    if all(result.get("model_cpu_us_per_frame") for result in served):  # too short a run has no tick of the clock
         shares = [b["cpu_us_per_frame"] / s["model_cpu_us_per_frame"] for s, b in zip(served, bare)]
         row["cpu_efficiency"] = round(statistics.median(shares), 3)
         row["front_cpu_us_per_message"] = median("front_cpu_us_per_message")

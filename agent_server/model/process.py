@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import signal
 import socket
 import sys
 import threading
@@ -132,9 +131,6 @@ class ModelProcess:
 
 def main() -> None:
     """Serves the socket whose descriptor is the first argument, with the settings of the second, as JSON."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # a terminal sends it to both; the front ends this process in order
     logging.basicConfig(format="%(asctime)s %(levelname)s model process: %(message)s")
     sys.setswitchinterval(1e-4)
     with socket.socket(fileno=int(sys.argv[1])) as sock:

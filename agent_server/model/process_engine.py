@@ -143,6 +143,7 @@ class ProcessEngine(asyncio.Protocol):
                 pass_fds=[model.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                start_new_session=True,  # signals to the group are for the front, which ends this process in order
             )
         transport, _ = await asyncio.get_running_loop().create_connection(lambda: self, sock=front)
         transport.set_write_buffer_limits(high=1 << 40)  # credits bound what can be waiting

@@ -100,6 +100,9 @@ def test_a_socket_is_taken_from_the_dead_only(capsys, process, policy_path, tmp_
     child.kill()
     child.wait()
     assert os.path.exists(tmp_path / "s")
+    kit.wait_until(
+        lambda: not os.path.exists(f"/proc/{facts['model_pid']}")
+    )  # its model does not stay behind
     assert process("--listen", f"unix:{tmp_path}/s")[1]["addresses"] == facts["addresses"]
 
 
