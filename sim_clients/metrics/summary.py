@@ -77,7 +77,7 @@ def summarise(records: Sequence[EpisodeRecord]) -> dict[str, Any]:
     """
     if not records:
         raise ValueError("no episodes to summarise")
-    km = sum(completed_km(record) for record in records)
+    km = math.fsum(completed_km(record) for record in records)  # the same in whatever order they ended
 
     def per_km(name: str) -> float:
         return float(sum(getattr(record, name) for record in records) / km)
