@@ -18,7 +18,9 @@ from sim_clients.drive.loop import Episode, Step
 
 
 class EpisodeProgress:
-    """Shows how many episodes are done, how fast, and how the last one ended; silent where there is no terminal.
+    """Shows how many episodes are done, how fast, and how the last one ended.
+
+    Without a terminal only failures are written, a line each.
 
     Args:
         title: What is being done.
@@ -60,7 +62,10 @@ class EpisodeProgress:
             self._progress.update(self._task, note=f"{self._steps} steps")
 
     def episode(self, episode: Episode) -> None:
-        """Counts an episode."""
+        """Counts an episode; why one failed stays on the screen."""
+        if episode.failure:
+            line = f"episode {episode.position} failed: {episode.failure}"
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
         ended = episode.failure or str(episode.record["end_reason"] if episode.record else "failed")
         self._progress.update(
             self._task, advance=0 if self._count_steps else 1, note=f"{self._steps} steps, last: {ended}"
