@@ -36,7 +36,7 @@ class EndReason(Enum):
     STEP_LIMIT = "step_limit"
     """The caller's cap on the length of an episode, not a rule."""
     FAILED = "failed"
-    """The simulator or the connection broke; the episode counts, as far as it came."""
+    """The simulator or the connection broke; in an evaluation the episode counts as having completed nothing."""
 
     @property
     def truncated(self) -> bool:
