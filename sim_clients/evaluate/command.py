@@ -62,6 +62,8 @@ def main(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     if arguments.server and arguments.policy:
         parser().error("--server drives with that server's policy: leave out --policy")
+    if arguments.hide and arguments.policy in _LOCAL_DRIVERS:
+        parser().error(f"--hide blanks what a policy sees: {arguments.policy!r} looks at the scene itself")
     try:
         records = read_records(arguments.from_log) if arguments.from_log else _drive(arguments)
     except (CodriverError, SimulatorError, LogError, OSError) as error:

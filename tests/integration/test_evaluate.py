@@ -103,6 +103,11 @@ def test_a_corrupt_policy_is_one_line(policy_path, tmp_path):
     assert "corrupt" in ended.refusal("evaluate")
 
 
+def test_drivers_that_look_at_the_scene_cannot_be_blinded():
+    ended = codriver("evaluate", "--policy", "expert", "--hide", "traffic")
+    assert ended.status == 2 and "'expert' looks at the scene itself" in ended.err.splitlines()[-1]
+
+
 def test_a_route_that_the_town_does_not_have(tmp_path):
     ended = codriver(
         "evaluate", "--town", "acorn", "--policy", "expert", "--routes", "1", "--min-route-m", "1e6",
