@@ -15,7 +15,7 @@ from sim_clients.observation.observer import Observation, Observer
 from sim_clients.reward import RewardTerms, reward
 from sim_clients.rules.monitor import RuleMonitor, RuleReport
 from sim_clients.scene import Control, Scene
-from sim_clients.simulator import EpisodeTask, Simulator
+from sim_clients.simulator import EpisodeTask, Simulator, SimulatorError
 from sim_clients.termination import EndReason, Termination
 
 Mode = Literal["train", "evaluate"]
@@ -81,6 +81,7 @@ class DrivingEnvironment:
         self._metrics = EpisodeMetrics()
         self._previous = Control()
         self._steps = 0
+        self._ended = False
 
     def reset(self, task: EpisodeTask) -> StepResult:
         """Begins an episode."""
@@ -91,6 +92,7 @@ class DrivingEnvironment:
         self._metrics = EpisodeMetrics(task)
         self._previous = Control()
         self._steps = 0
+        self._ended = False
         report = self._rules.update(scene)
         observation = self._observer.observe(scene, report, picture=self.picture)
         terms = RewardTerms(0.0, 0.0, 0.0, 0.0, 0.0)
@@ -101,7 +103,12 @@ class DrivingEnvironment:
 
         Args:
             action: (2,) float32; clipped to -1..1.
+
+        Raises:
+            SimulatorError: The simulator failed, no episode has begun, or the last one has ended.
         """
+        if self._ended:
+            raise SimulatorError("the episode has ended: call reset before the next step")
         applied = np.clip(np.asarray(action, np.float32), -1.0, 1.0)
         control = Control(*(float(value) for value in to_control(applied)))
         scene = self.simulator.step(control)
@@ -122,6 +129,7 @@ class DrivingEnvironment:
         self._metrics.update(scene, report, terms)
         kind = StepKind.MID
         if end is not None:
+            self._ended = True
             kind = StepKind.TRUNCATED if end.truncated else StepKind.TERMINATED
         return StepResult(kind, scene, report, observation, applied, terms, end)
 
