@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import libsumo
@@ -38,6 +40,14 @@ _OPTIONS = (
     "--no-warnings", "true",
     "--duration-log.disable", "true",
 )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _sumo_errors() -> Iterator[None]:
+    try:
+        yield
+    except (libsumo.TraCIException, libsumo.FatalTraCIError) as error:
+        raise SimulatorError(f"SUMO cannot go on: {error}; reset with hard_reset=True") from error
 
 
 class SumoSimulator:
@@ -99,12 +109,13 @@ class SumoSimulator:
         if SumoSimulator._living is not self:
             raise SimulatorError("this SumoSimulator is closed; make a new one")
         self._plan = self._planner.plan(task)
-        if task.hard_reset or not self._running:
-            self._restart(task)
-        else:
-            self._leave(task)
-        self._enter(task)
-        return self._scene()
+        with _sumo_errors():
+            if task.hard_reset or not self._running:
+                self._restart(task)
+            else:
+                self._leave(task)
+            self._enter(task)
+            return self._scene()
 
     def _restart(self, task: EpisodeTask) -> None:
         """Loads the net afresh and lets the traffic settle."""
@@ -135,12 +146,9 @@ class SumoSimulator:
 
     def _advance(self, ego_xy: tuple[float, float] | None) -> None:
         assert self._traffic is not None and self._pedestrians is not None
-        try:
-            libsumo.simulationStep()
-            self._traffic.after_step(ego_xy)
-            self._pedestrians.after_step(ego_xy)
-        except (libsumo.TraCIException, libsumo.FatalTraCIError) as error:
-            raise SimulatorError(f"SUMO cannot go on: {error}; reset with hard_reset=True") from error
+        libsumo.simulationStep()
+        self._traffic.after_step(ego_xy)
+        self._pedestrians.after_step(ego_xy)
 
     def _blockers(self, x: float, y: float, yaw: float) -> list[int]:
         """Vehicles less than 12 m ahead of or 8 m behind a car that would stand here."""
@@ -218,15 +226,16 @@ class SumoSimulator:
         self._control = Control(*(float(value) for value in control))
         self._state = self._vehicle.step(self._state, self._control, STEP_S)
         self._steps += 1
-        self._pedestrians.yield_to(self._ego())
-        self._courtesy.yield_to(self._ego(), self._traffic.read())
-        if EGO not in libsumo.vehicle.getIDList():
-            self._add_ego()
-        self._move_ego()
-        self._advance((self._state.x, self._state.y))
-        if self._steps % 10 == 0:
-            self._look_ahead()
-        return self._scene()
+        with _sumo_errors():
+            self._pedestrians.yield_to(self._ego())
+            self._courtesy.yield_to(self._ego(), self._traffic.read())
+            if EGO not in libsumo.vehicle.getIDList():
+                self._add_ego()
+            self._move_ego()
+            self._advance((self._state.x, self._state.y))
+            if self._steps % 10 == 0:
+                self._look_ahead()
+            return self._scene()
 
     def _look_ahead(self) -> None:
         """Follows the ego along the route; lengthens an endless one."""

@@ -14,6 +14,7 @@ from sim_clients.scene import Actors, Control, Ego, LightColour, Scene
 from sim_clients.simulator import EpisodeTask, SimulatorError
 from sim_clients.sumo import SumoSimulator
 
+libsumo = pytest.importorskip("libsumo")
 Make = Callable[[str], SumoSimulator]
 STAND = Control(brake=1.0)
 
@@ -237,6 +238,18 @@ def test_misuse_is_refused_with_a_reason(make: Make) -> None:
     simulator.close()
     with pytest.raises(SimulatorError, match="closed"):
         simulator.reset(task)
+
+
+def test_what_sumo_refuses_is_a_simulator_error_and_a_hard_reset_goes_on(make: Make) -> None:
+    simulator = make("acorn")
+    task = EpisodeTask(1, 2, vehicles=5, walkers=2, min_route_m=100.0, min_signals=0)
+    simulator.reset(task)
+    libsumo.vehicle.remove("ego")
+    libsumo.route.add(f"ego{libsumo.simulation.getTime():.1f}", libsumo.edge.getIDList()[-1:])
+    with pytest.raises(SimulatorError, match="SUMO cannot go on: .*hard_reset=True"):
+        simulator.step(STAND)
+    assert simulator.reset(task).time_s == 0.0
+    assert simulator.step(STAND).time_s == pytest.approx(0.1)
 
 
 def test_missing_libsumo_names_the_extra() -> None:
