@@ -124,15 +124,28 @@ def _figures(manifest: Manifest, directory: Path) -> dict[str, Any]:
     }
 
 
-def _missing(tasks: TaskList, directory: Path) -> Iterator[EpisodeTask]:
-    """Yields the tasks that the dataset does not hold yet."""
-    try:
-        stored = set(read_manifest(directory).episode_ids())
-    except DatasetError:
-        if any(directory.glob("manifest*.json")):
-            raise
-        stored = set()
-    return (task for task in tasks if episode_id(task) not in stored)
+def missing_tasks(tasks: TaskList, directory: Path, provenance: dict[str, Any]) -> Iterator[EpisodeTask]:
+    """Yields the tasks that the dataset does not hold yet.
+
+    Raises:
+        DatasetError: It holds one of them from another simulator, town or driver: the ids of episodes name seeds alone.
+    """
+    stored: dict[str, dict[str, Any]] = {}
+    if any(directory.glob("manifest*.json")):
+        manifest = read_manifest(directory)
+        for shard in manifest.shards:
+            stored |= {episode.id: manifest.provenance[shard.provenance] for episode in shard.episodes}
+    for task in tasks:
+        origin = stored.get(episode_id(task))
+        if origin is None:
+            yield task
+            continue
+        for name in ("simulator", "town", "driver"):
+            if origin.get(name, provenance[name]) != provenance[name]:
+                raise DatasetError(
+                    f"{directory} holds episodes of the same seed with {name} {origin[name]!r}",
+                    hint="choose another --seed or --out",
+                )
 
 
 def _collect(arguments: argparse.Namespace) -> Manifest:
@@ -148,7 +161,6 @@ def _collect(arguments: argparse.Namespace) -> Manifest:
         min_signals=arguments.min_signals,
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    missing = list(_missing(tasks, arguments.out))
     driver = "server" if arguments.policy else "expert"
     provenance = {
         "collector": f"codriver {__version__}",
@@ -160,6 +172,7 @@ def _collect(arguments: argparse.Namespace) -> Manifest:
         "steer_noise": arguments.steer_noise,
         "speed_noise": arguments.speed_noise,
     }
+    missing = list(missing_tasks(tasks, arguments.out, provenance))
     recording = Recording(
         str(arguments.out),
         pictures=not arguments.no_pictures,

@@ -85,6 +85,12 @@ def test_provenance_and_episodes(collected):
             assert episode["rows"] <= 81
 
 
+def test_the_same_seed_in_another_town_is_refused(collected):
+    """Episodes are named by their seeds: those of another town would pass for stored ones."""
+    line = codriver("collect", "--out", collected[0], "--town", "alder", "--episodes", "1").refusal("collect")
+    assert "town 'acorn'" in line and "--seed" in line
+
+
 def test_a_file_in_the_way_is_one_line(tmp_path):
     (tmp_path / "data").write_text("no directory")
     line = codriver("collect", "--out", tmp_path / "data", *SMALL_TOWN).refusal("collect")
