@@ -67,7 +67,9 @@ def _wait_until_ready(process: subprocess.Popen[bytes], ready: Path, errors: Pat
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             lines = errors.read_text(errors="replace").strip().splitlines()
-            detail = lines[-1] if lines else f"exit status {process.returncode}"
+            status = process.poll()
+            silent = "no answer in time" if status is None else f"exit status {status}"
+            detail = lines[-1] if lines else silent
             raise SimulatorError(f"the agent server did not start: {detail}")
         time.sleep(0.05)
 
