@@ -1,4 +1,4 @@
-"""The towns: alder to train in, birch to test in, acorn for quick tests. Distances in metres."""
+"""The towns: alder, cedar and elder to train in, birch to test in, acorn for quick tests. Distances in metres."""
 
 from __future__ import annotations
 
@@ -54,6 +54,68 @@ def alder() -> Town:
     return town
 
 
+def cedar() -> Town:
+    """Second training town: no right angle, streets that bend between their junctions."""
+    town = Town("cedar")
+    for name, x, y, kind in (
+        ("forge", 170, -10, STOP),
+        ("court", 340, 60, SIGNAL),
+        ("wharf", 50, 215, SIGNAL),
+        ("cross", 215, 180, SIGNAL),
+        ("tower", 395, 235, SIGNAL),
+        ("meadow", 545, 190, STOP),
+        ("abbey", 185, 370, SIGNAL),
+        ("castle", 365, 405, SIGNAL),
+        ("zebra_abbey", 275, 385, ZEBRA),
+    ):
+        town.junction(name, x, y, kind)
+    town.road("wharf", "forge", (20, 40, 40))
+    town.road("forge", "court", (260, -30, 60))
+    town.road("court", "meadow", (500, 20, 50))
+    town.road("wharf", "abbey", (20, 380, 45))
+    town.road("castle", "meadow", (540, 400, 50))
+    town.road("wharf", "cross", lanes=2)
+    town.road("cross", "tower", lanes=2)
+    town.road("tower", "meadow")
+    town.road("forge", "cross")
+    town.road("court", "tower", lanes=2)
+    town.road("cross", "abbey", (220, 270, 80))
+    town.road("tower", "castle")
+    town.road("abbey", "zebra_abbey")
+    town.road("zebra_abbey", "castle")
+    return town
+
+
+def elder() -> Town:
+    """Third training town: five spokes from a roundabout to a winding ring road."""
+    town = Town("elder")
+    for name, x, y, kind in (
+        ("sunrise", 465, 300, SIGNAL),
+        ("crown", 235, 455, SIGNAL),
+        ("vale", -20, 300, STOP),
+        ("lock", 120, 45, SIGNAL),
+        ("ferry", 380, 50, SIGNAL),
+        ("arcade", 115, 275, SIGNAL),
+        ("zebra_lock", 250, 40, ZEBRA),
+    ):
+        town.junction(name, x, y, kind)
+    town.roundabout("orbit", 260, 240, 28, {"e": 20, "n": 95, "w": 165, "s": 235, "q": 303})
+    town.road("sunrise", "orbit.e")
+    town.road("crown", "orbit.n")
+    town.road("arcade", "orbit.w")
+    town.road("vale", "arcade")
+    town.road("lock", "orbit.s")
+    town.road("ferry", "orbit.q")
+    town.road("arcade", "lock", (95, 165, 60))
+    town.road("sunrise", "crown", (400, 460, 60))
+    town.road("crown", "vale", (20, 440, 55))
+    town.road("vale", "lock", (-20, 110, 50))
+    town.road("lock", "zebra_lock", lanes=2)
+    town.road("zebra_lock", "ferry", lanes=2)
+    town.road("ferry", "sunrise", (500, 90, 55), lanes=2)
+    return town
+
+
 def birch() -> Town:
     """Test town: slanted streets, a winding road, a five-sided block and a three-armed roundabout."""
     town = Town("birch")
@@ -106,4 +168,4 @@ def acorn() -> Town:
     return town
 
 
-LAYOUTS = {"alder": alder, "birch": birch, "acorn": acorn}
+LAYOUTS = {"alder": alder, "cedar": cedar, "elder": elder, "birch": birch, "acorn": acorn}
