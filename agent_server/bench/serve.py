@@ -183,7 +183,9 @@ def _summary(key: Key, served: list[dict[str, Any]], bare: list[dict[str, Any]])
         "rows_per_pass": median("rows_per_pass"),
         "client_cpu_us_per_message": median("client_cpu_us_per_message"),
     }
-    if all(result.get("model_cpu_us_per_frame") for result in served):  # too short a run has no tick of the clock
+    if all(
+        result.get("model_cpu_us_per_frame") for result in served
+    ):  # too short a run has no tick of the clock
         shares = [b["cpu_us_per_frame"] / s["model_cpu_us_per_frame"] for s, b in zip(served, bare)]
         row["cpu_efficiency"] = round(statistics.median(shares), 3)
         row["front_cpu_us_per_message"] = median("front_cpu_us_per_message")
@@ -257,7 +259,7 @@ def _table(report: dict[str, Any]) -> None:
     for name in [*names, "rows_per_pass"]:
         table.add_column(name.replace("_", " "), justify="right" if name not in names[:2] else "left")
     for row in report["runs"]:
-        table.add_row(*(str(row[name]) for name in names))
+        table.add_row(*(str(row.get(name, "")) for name in names))
     console = Console()
     console.print(table)
     if "overhead_p50_ms" in report:

@@ -27,9 +27,13 @@ def load_warm(path: str, cap: int, runtime: str = "torch-fp32", threads: int | N
     Raises:
         PolicyLoadError: It cannot be loaded, or does not answer.
     """
-    if threads is not None:
+    try:
         import torch
-
+    except ImportError as error:
+        raise PolicyLoadError(
+            f"policies need torch: {error}", hint="Install the extra: pip install 'codriver[serve]'"
+        ) from error
+    if threads is not None:
         torch.set_num_threads(threads)
     begin = time.monotonic()
     policy = load_policy(path, "bf16" if runtime == "torch-bf16" else "fp32")
