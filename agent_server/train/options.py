@@ -135,7 +135,8 @@ def parser() -> argparse.ArgumentParser:
         "--ignore-state",
         default="throttle,steer,brake",
         metavar="ITEMS",
-        help="state items that the policy never sees, so that it cannot copy its last action; with --init: those of that policy; default %(default)s",
+        help="state items that the policy never sees, so that it cannot copy its last action "
+        "(with --init: those of that policy); default %(default)s",
     )
     made.add_argument(
         "--shift", type=int, default=0, metavar="PX", help="random shift of the masks; default: off"
