@@ -138,7 +138,7 @@ def run_worker(pipe: Connection, config_json: str) -> None:
             else:
                 row = worker.advance(decode_action(message))
             pipe.send_bytes(encode_row(row))
-    except (EOFError, BrokenPipeError):
+    except (EOFError, ConnectionError):
         pass  # the parent is gone
     except (CodriverError, SimulatorError, OSError, ValueError) as error:
         pipe.send_bytes(b"X" + " ".join(str(error).split()).encode())
