@@ -31,7 +31,7 @@ clean: # remove every environment and cache
 	@$(if $(TORCH_INDEX),$(PIP) --no-deps --index-url $(TORCH_INDEX) torch==2.13.0 | $(NARRATE))
 	@$(PIP) -e clients/python -e '.[serve,sumo,view]' | $(NARRATE) && touch $@
 .venv/.installed-dev: .venv/.installed-demo
-	@echo "Installing test tools and linters: about 30 MB"
+	@echo "Installing test tools and linters: about 80 MB"
 	@$(PIP) -e clients/python -e '.[serve,sumo,view,train,feedback,dev]' | $(NARRATE) && touch $@
 .venv-protos/.installed: protos/requirements.txt
 	@$(PYTHON) -m venv .venv-protos && .venv-protos/bin/pip install -q -r $< && touch $@
