@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
         description="Serves driving policies over gRPC.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     p.add_argument(
         "--policy",
@@ -77,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--config", type=Path, metavar="FILE", help="TOML file with any of these options")
     p.add_argument("--admin-listen", metavar="ADDR", help="serve PolicyAdminService there")
+    p.add_argument("--model", choices=("process", "thread"), help="where the model runs (default: process)")
     p.add_argument(
         "--runtime", choices=("torch-fp32", "torch-bf16"), help="how policies run (default: torch-fp32)"
     )
@@ -110,16 +112,7 @@ def settings(argv: list[str]) -> Settings:
     given: dict[str, Any] = {} if args.config is None else _read(args.config)
     if args.model_cores is not None:
         given["model_cores"] = _cores(args.model_cores)
-    for name in (
-        "policy",
-        "listen",
-        "admin_listen",
-        "runtime",
-        "threads",
-        "batch_cap",
-        "max_delay_ms",
-        "drain_grace_s",
-    ):
+    for name in _VALUES:
         if getattr(args, name) is not None:
             given[name] = getattr(args, name)
     for name in ("allow_plaintext", "reflection"):

@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     p = argparse.ArgumentParser(
         prog="codriver bench serve",
+        allow_abbrev=False,
         description="Actions per second over gRPC, as a share of the bare batched forward pass in the same run.",
         epilog="example: codriver bench serve --policy models/town_bc --json",
     )

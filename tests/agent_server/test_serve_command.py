@@ -142,6 +142,8 @@ def test_config_file_and_precedence(tmp_path):
     chosen = settings(["--config", str(file), "--batch-cap", "4"])
     assert chosen.policies == ("a", "b") and chosen.options.batch_cap == 4
     assert chosen.options.max_delay_ms == 2 and chosen.options.limits.max_sessions == 3
+    assert chosen.options.model == "process"
+    assert settings(["--policy", "a", "--model", "thread"]).options.model == "thread"
     for text, fault in [
         ("batch_kap = 8", "batch_kap"),
         ('batch_cap = "8"', "must be int"),
