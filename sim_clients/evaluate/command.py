@@ -103,13 +103,21 @@ def _drive(arguments: argparse.Namespace) -> list[EpisodeRecord]:
     )
     log = arguments.log or _default_log(town, arguments)
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.unlink(missing_ok=True)
+    log.open("a").close()  # noticed now if it cannot be written
+    replaced: list[Path] = []
+
+    def keep(record: EpisodeRecord) -> None:
+        if not replaced:  # a log of before stays until there is something new
+            log.write_text("", encoding="utf-8")
+            replaced.append(log)
+        append_records(log, [record])
+
     with EpisodeProgress(f"evaluating in {town}", arguments.routes) as progress:
         records = run_evaluation(
             evaluation,
             on_step=progress.step,
             on_episode=progress.episode,
-            on_record=lambda record: append_records(log, [record]),
+            on_record=keep,
         )
     print(f"codriver evaluate: wrote {log}", file=sys.stderr)
     return records

@@ -103,6 +103,14 @@ def test_a_corrupt_policy_is_one_line(policy_path, tmp_path):
     assert "corrupt" in ended.refusal("evaluate")
 
 
+def test_a_server_that_is_not_there_leaves_the_old_log_alone(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text("what was driven before")
+    ended = codriver("evaluate", *SMALL_TOWN, "--server", "127.0.0.1:1", "--routes", "1", "--log", log)
+    assert "127.0.0.1:1" in ended.refusal("evaluate")
+    assert log.read_text() == "what was driven before"
+
+
 def test_drivers_that_look_at_the_scene_cannot_be_blinded():
     ended = codriver("evaluate", "--policy", "expert", "--hide", "traffic")
     assert ended.status == 2 and "'expert' looks at the scene itself" in ended.err.splitlines()[-1]
