@@ -6,16 +6,17 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 from codriver import __version__
 from codriver.dataset import DatasetError, Manifest, merge_manifests, read_manifest
 from codriver.errors import CodriverError
+from sim_clients.collect.dropped import DroppedEpisodes
 from sim_clients.drive.arguments import add_town_arguments, fraction, positive
 from sim_clients.drive.config import Perturbation, Recording, WorkerConfig
-from sim_clients.drive.loop import DriveLoop
+from sim_clients.drive.loop import DriveLoop, Episode
 from sim_clients.drive.pool import WorkerPool
 from sim_clients.drive.progress import EpisodeProgress
 from sim_clients.drive.recorder import episode_id
@@ -98,20 +99,24 @@ def main(argv: list[str]) -> int:
     if arguments.expert_share and not arguments.policy:
         parser().error("--expert-share needs --policy")
     try:
-        manifest = _collect(arguments)
+        manifest, cut_away = _collect(arguments)
     except (CodriverError, DatasetError, SimulatorError, OSError) as error:
         print(f"codriver collect: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("codriver collect: stopped; the same command continues", file=sys.stderr)
         return 130
-    figures = _figures(manifest, arguments.out)
+    figures = {**_figures(manifest, arguments.out), "cut_away": cut_away}
     if arguments.json:
         print(json.dumps(figures))
     else:
         print(
             f"{figures['rows']} rows of {figures['episodes']} episodes in {arguments.out}, {figures['mb']} MB"
         )
+        if cut_away:
+            print(
+                f"{cut_away} episodes were cut away entirely: a violation came too early, or the route was left"
+            )
     return 0
 
 
@@ -124,8 +129,16 @@ def _figures(manifest: Manifest, directory: Path) -> dict[str, Any]:
     }
 
 
-def missing_tasks(tasks: TaskList, directory: Path, provenance: dict[str, Any]) -> Iterator[EpisodeTask]:
-    """Yields the tasks that the dataset does not hold yet.
+def missing_tasks(
+    tasks: TaskList, directory: Path, provenance: dict[str, Any], dropped: Container[str] = ()
+) -> Iterator[EpisodeTask]:
+    """Yields the tasks that the dataset does not hold yet and of which something may be kept.
+
+    Args:
+        tasks: All tasks.
+        directory: The dataset.
+        provenance: Facts of this run.
+        dropped: Ids of episodes that were driven before and cut away entirely.
 
     Raises:
         DatasetError: It holds one of them from another simulator, town or driver: the ids of episodes name seeds alone.
@@ -138,7 +151,8 @@ def missing_tasks(tasks: TaskList, directory: Path, provenance: dict[str, Any]) 
     for task in tasks:
         origin = stored.get(episode_id(task))
         if origin is None:
-            yield task
+            if episode_id(task) not in dropped:
+                yield task
             continue
         for name in ("simulator", "town", "driver"):
             if origin.get(name, provenance[name]) != provenance[name]:
@@ -148,7 +162,8 @@ def missing_tasks(tasks: TaskList, directory: Path, provenance: dict[str, Any]) 
                 )
 
 
-def _collect(arguments: argparse.Namespace) -> Manifest:
+def _collect(arguments: argparse.Namespace) -> tuple[Manifest, int]:
+    """Collects; returns what the dataset holds then and how many of the tasks were cut away entirely."""
     factory = load_simulator(arguments.sim)
     town = check_town(factory, arguments.town or factory.training_town)
     tasks = TaskList(
@@ -172,7 +187,9 @@ def _collect(arguments: argparse.Namespace) -> Manifest:
         "steer_noise": arguments.steer_noise,
         "speed_noise": arguments.speed_noise,
     }
-    missing = list(missing_tasks(tasks, arguments.out, provenance))
+    dropped = DroppedEpisodes(arguments.out, provenance)
+    known: Container[str] = frozenset() if arguments.keep_violations else dropped
+    missing = list(missing_tasks(tasks, arguments.out, provenance, known))
     recording = Recording(
         str(arguments.out),
         pictures=not arguments.no_pictures,
@@ -194,6 +211,12 @@ def _collect(arguments: argparse.Namespace) -> Manifest:
         )
         for env in range(min(arguments.envs, max(1, len(missing))))
     ]
+
+    def note(episode: Episode) -> None:
+        progress.episode(episode)
+        if episode.cut_away:
+            dropped.add(episode_id(episode.task))
+
     if missing:
         with contextlib.ExitStack() as stack:
             answer = None
@@ -202,5 +225,16 @@ def _collect(arguments: argparse.Namespace) -> Manifest:
                 answer = stack.enter_context(open_drive(address, len(configs)))
             pool = stack.enter_context(WorkerPool(configs))
             progress = stack.enter_context(EpisodeProgress(f"collecting in {town}", len(missing)))
-            DriveLoop(pool, iter(missing), answer, on_step=progress.step, on_episode=progress.episode).run()
-    return merge_manifests(arguments.out)
+            DriveLoop(pool, iter(missing), answer, on_step=progress.step, on_episode=note).run()
+    count = sum(episode_id(task) in known for task in tasks)
+    if not any(arguments.out.glob("manifest*.json")):
+        if count < arguments.episodes:
+            raise DatasetError(
+                f"nothing was recorded: {count} of {arguments.episodes} episodes were cut away "
+                "entirely, the others failed"
+            )
+        raise DatasetError(
+            f"nothing was recorded: all {count} episodes were cut away entirely, since a violation came too early",
+            hint="--keep-violations stores them uncut",
+        )
+    return merge_manifests(arguments.out), count

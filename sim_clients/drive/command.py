@@ -6,21 +6,27 @@ import argparse
 import contextlib
 import json
 import sys
+from itertools import islice
 from pathlib import Path
 
-from codriver.dataset import DatasetError, merge_manifests
+from codriver.dataset import DatasetError, merge_manifests, read_manifest
 from codriver.errors import CodriverError
 from sim_clients.drive.arguments import add_town_arguments, fraction, positive
 from sim_clients.drive.config import Recording, WorkerConfig
 from sim_clients.drive.loop import DriveLoop, Episode
 from sim_clients.drive.pool import WorkerPool
 from sim_clients.drive.progress import EpisodeProgress
+from sim_clients.drive.recorder import episode_id
+from sim_clients.drive.reset_rule import ResetRule
 from sim_clients.drive.session import open_drive
 from sim_clients.drive.tasks import TaskList
 from sim_clients.metrics.episode import EpisodeRecord
 from sim_clients.metrics.summary import summarise
 from sim_clients.simulator import SimulatorError
 from sim_clients.simulators import check_town, load_simulator
+
+_LOOK_FOR_STORED = 1000
+"""Episodes of an endless list that are looked for in the dataset that it is recorded into."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,7 +47,19 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--train", action="store_true", help="training terminations and endless routes")
     parser.add_argument(
-        "--soft", type=fraction, default=0.0, help="share of soft resets (default: %(default)s)"
+        "--soft",
+        type=fraction,
+        default=0.0,
+        metavar="P",
+        help="with --train: probability of a soft reset, which keeps the traffic, while an environment's last "
+        "return is below --soft-below (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--soft-below",
+        type=float,
+        default=100.0,
+        metavar="RETURN",
+        help="return from which on resets are hard; inf: soft resets never end (default: %(default)g)",
     )
     parser.add_argument(
         "--policy-id", help="policy of the server to drive with (default: the server's default)"
@@ -64,11 +82,13 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Runs the verb."""
     arguments = parser().parse_args(argv)
+    if arguments.soft and not arguments.train:
+        parser().error("--soft needs --train: traffic that is kept makes episodes depend on each other")
     records: list[EpisodeRecord] = []
     failures: list[str] = []
     try:
         _drive(arguments, records, failures)
-    except (CodriverError, SimulatorError, OSError) as error:
+    except (CodriverError, DatasetError, SimulatorError, OSError) as error:
         print(f"codriver drive: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -111,10 +131,12 @@ def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures
         arguments.vehicles,
         arguments.walkers,
         endless=arguments.train,
-        soft_probability=arguments.soft,
         min_route_m=arguments.min_route_m,
         min_signals=arguments.min_signals,
     )
+
+    if recording is not None:
+        _check_unrecorded(arguments.record, tasks)
 
     def note(episode: Episode) -> None:
         progress.episode(episode)
@@ -145,8 +167,31 @@ def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures
             )
         )
         DriveLoop(
-            pool, iter(tasks), answer, on_step=progress.step, on_episode=note, max_rows=arguments.steps
+            pool,
+            iter(tasks),
+            answer,
+            on_step=progress.step,
+            on_episode=note,
+            max_rows=arguments.steps,
+            reset_rule=ResetRule(arguments.soft, arguments.soft_below) if arguments.train else None,
         ).run()
+
+
+def _check_unrecorded(directory: Path, tasks: TaskList) -> None:
+    """Refuses a dataset that holds episodes which this run would drive.
+
+    Raises:
+        DatasetError: It holds some, or is none that can be read.
+    """
+    if not any(directory.glob("manifest*.json")):
+        return
+    stored = set(read_manifest(directory).episode_ids())
+    # Lists are driven from their beginning, so an endless one of the same seed shows early.
+    count = sum(episode_id(task) in stored for task in islice(tasks, _LOOK_FOR_STORED))
+    if count:
+        raise DatasetError(
+            f"{directory} holds {count} of these episodes already", hint="choose another --seed or --record"
+        )
 
 
 def _merge(directory: Path) -> None:

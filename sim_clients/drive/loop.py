@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from codriver.v1 import action_pb2, observation_pb2
 from sim_clients.drive.messages import Row, join_rows
 from sim_clients.drive.pool import WorkerPool
+from sim_clients.drive.reset_rule import ResetRule
 from sim_clients.simulator import EpisodeTask
 
 Answer = Callable[[observation_pb2.ObservationBatch], action_pb2.ActionBatch]
@@ -41,6 +42,7 @@ class Episode:
         task: What was driven.
         record: The episode's record, or None when it failed.
         failure: Why it failed (a simulator died, the server refused a row), or None.
+        cut_away: True if it was to be recorded and the cut before its violation left nothing.
     """
 
     env: int
@@ -48,6 +50,7 @@ class Episode:
     task: EpisodeTask
     record: dict[str, Any] | None
     failure: str | None = None
+    cut_away: bool = False
 
 
 class DriveLoop:
@@ -60,6 +63,7 @@ class DriveLoop:
         on_step: Called for every row.
         on_episode: Called for every episode that ends.
         max_rows: Stops after this many rows. None: no limit.
+        reset_rule: Decides which episodes begin with a soft reset. None: as the tasks say.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class DriveLoop:
         on_step: Callable[[Step], None] | None = None,
         on_episode: Callable[[Episode], None] | None = None,
         max_rows: int | None = None,
+        reset_rule: ResetRule | None = None,
     ) -> None:
         self._pool = pool
         self._tasks = enumerate(tasks)
@@ -78,6 +83,8 @@ class DriveLoop:
         self._on_step = on_step
         self._on_episode = on_episode
         self._rows_left = max_rows
+        self._reset_rule = reset_rule
+        self._last_returns: dict[int, float | None] = {}
         self._running: dict[int, tuple[int, EpisodeTask]] = {}
         self._episode_numbers = [0] * len(pool)
 
@@ -93,7 +100,7 @@ class DriveLoop:
         while self._running:
             rows, failed = self._pool.gather(together=self._answer is not None)
             for failure in failed:
-                self._end(failure.env, None, failure.reason)
+                self._fail(failure.env, failure.reason)
             if rows:
                 self._handle(rows)
             if self._rows_left is not None:
@@ -105,14 +112,28 @@ class DriveLoop:
         item = next(self._tasks, None)
         if item is None:
             return
-        self._running[env] = item
-        self._pool.begin(env, item[1], self._episode_numbers[env])
+        position, task = item
+        if self._reset_rule is not None:
+            hard = self._reset_rule.hard(task.route_seed, self._last_returns.get(env))
+            task = replace(task, hard_reset=hard)
+        self._running[env] = position, task
+        self._pool.begin(env, task, self._episode_numbers[env])
         self._episode_numbers[env] += 1
 
-    def _end(self, env: int, record: dict[str, Any] | None, failure: str | None) -> None:
+    def _end(self, env: int, row: Row) -> None:
         position, task = self._running.pop(env)
+        record = row.info["record"]
+        self._last_returns[env] = float(record.get("episode_return", 0.0))
         if self._on_episode is not None:
-            self._on_episode(Episode(env, position, task, record, failure))
+            cut_away = bool(row.info.get("cut_away", False))
+            self._on_episode(Episode(env, position, task, record, cut_away=cut_away))
+        self._begin_next(env)
+
+    def _fail(self, env: int, reason: str) -> None:
+        position, task = self._running.pop(env)
+        self._last_returns[env] = None
+        if self._on_episode is not None:
+            self._on_episode(Episode(env, position, task, None, reason))
         self._begin_next(env)
 
     def _handle(self, rows: list[Row]) -> None:
@@ -126,9 +147,9 @@ class DriveLoop:
             if index in errors:
                 error = errors[index]
                 name = action_pb2.FrameErrorReason.Name(error.reason)
-                self._end(env, None, f"{name} at {error.field or 'the row'}: {error.detail}")
+                self._fail(env, f"{name} at {error.field or 'the row'}: {error.detail}")
             elif row.last:
-                self._end(env, row.info["record"], None)
+                self._end(env, row)
             elif answer is None:
                 self._pool.act(env, None)
             else:

@@ -48,7 +48,7 @@ class Row:
     Attributes:
         batch: An ``ObservationBatch`` of one row.
         info: JSON-able facts for people and logs: reward terms, speed, end reason; on the last step the
-            episode's record.
+            episode's record, and where it is recorded, whether all of it was cut away.
     """
 
     batch: observation_pb2.ObservationBatch

@@ -114,13 +114,20 @@ class EpisodeRecorder:
             "picture": picture,
         }
 
-    def finish(self, end: EndReason) -> None:
-        """Stores the episode, or nothing when too little of it is kept."""
+    def finish(self, end: EndReason) -> bool:
+        """Stores the episode.
+
+        Returns:
+            False if too little of it is left after the cut: then nothing is stored.
+
+        Raises:
+            DatasetError: The dataset holds an episode of this task already.
+        """
         count = kept_rows(len(self._rows), end) if self._recording.cut_violations else len(self._rows)
         cut = len(self._rows) - count
         rows, self._rows = self._rows[:count], []
-        if count < _MIN_ROWS or self._task is None or self._writer.has_episode(episode_id(self._task)):
-            return
+        if count < _MIN_ROWS or self._task is None:
+            return False
         if rows[-1]["step_kind"] == StepKind.MID:
             rows[-1]["step_kind"] = int(StepKind.TRUNCATED)
         columns = {name: np.array([row[name] for row in rows]) for name in rows[0] if name != "picture"}
@@ -134,6 +141,7 @@ class EpisodeRecorder:
                 **columns,
             )
         )
+        return True
 
     def close(self) -> None:
         """Writes what is pending."""

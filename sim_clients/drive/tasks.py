@@ -23,7 +23,6 @@ class TaskList:
         vehicles: Vehicles in town.
         walkers: Pedestrians in town.
         endless: True extends routes (training).
-        soft_probability: Share of episodes that begin with a soft reset (traffic stays).
         traffic_spread: Vehicles and pedestrians of an episode are drawn uniformly from 1 - spread to 1 + spread of
             their numbers.
         min_route_m: Shortest route.
@@ -35,7 +34,6 @@ class TaskList:
     vehicles: int = 60
     walkers: int = 40
     endless: bool = False
-    soft_probability: float = 0.0
     traffic_spread: float = 0.0
     min_route_m: float = 500.0
     min_signals: int = 2
@@ -50,7 +48,7 @@ class TaskList:
         """Returns the task at a position."""
         seed = self.seed * _EPISODE_STRIDE + position
         rng = np.random.default_rng(seed)
-        soft = bool(rng.random() < self.soft_probability)
+        rng.random()  # once chose the reset; lists keep the traffic that they had
         vehicles, walkers = 1.0 + self.traffic_spread * rng.uniform(-1.0, 1.0, size=2)
         return EpisodeTask(
             route_seed=seed,
@@ -60,5 +58,4 @@ class TaskList:
             min_route_m=self.min_route_m,
             min_signals=self.min_signals,
             endless=self.endless,
-            hard_reset=not soft,
         )

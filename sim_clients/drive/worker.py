@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import time
 from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +50,6 @@ class Worker:
         )
         self._episode = 0
         self._step = 0
-        self._started = 0.0
         self._task: EpisodeTask | None = None
         self._result: StepResult | None = None
         self._label: NDArray[np.float32] = np.zeros(2, np.float32)
@@ -62,7 +59,6 @@ class Worker:
         """Begins an episode."""
         self._task = task
         self._episode, self._step = episode, 0
-        self._started = time.perf_counter()
         # The noise of an episode depends on its task alone, so that it can be driven again.
         self._rng = np.random.default_rng((self._config.seed, task.route_seed, task.traffic_seed))
         self._disturber = Disturber(self._config.perturbation, self._rng)
@@ -106,18 +102,12 @@ class Worker:
         observation = hide(result.observation, self._config.hidden)
         batch = self._encoder.encode(result, observation, self._episode, self._step)
         info = row_info(result)
-        info["wall_s"] = time.perf_counter() - self._started
         if result.kind.last:
             assert result.end_reason is not None
-            info["record"] = self._finish(result)
+            info["record"] = self._environment.record(result.end_reason).to_json()
+            if self._recorder is not None:
+                info["cut_away"] = not self._recorder.finish(result.end_reason)
         return Row(batch, info)
-
-    def _finish(self, result: StepResult) -> dict[str, Any]:
-        assert result.end_reason is not None and self._task is not None
-        record = self._environment.record(result.end_reason)
-        if self._recorder is not None:
-            self._recorder.finish(result.end_reason)
-        return record.to_json()
 
     def close(self) -> None:
         """Closes recorder and simulator."""

@@ -69,6 +69,12 @@ def test_it_drives_reports_and_records(server, tmp_path):
         assert shard.picture(0).startswith(b"\x89PNG")
         assert np.abs(shard.columns["applied_action"]).max() > 0
 
+    again = codriver(
+        "drive", "sumo", "--server", server["tcp"], "--envs", "1", "--episodes", "3", *SMALL_TOWN,
+        "--record", tmp_path / "drive",
+    )  # fmt: skip
+    assert "holds 2 of these episodes already" in again.refusal("drive")
+
 
 def test_steps_end_it(server):
     ended = codriver(
