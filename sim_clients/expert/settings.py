@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class ExpertSettings:
     """Speeds in m/s, accelerations in m/s^2, distances in metres, times in seconds.
 
-    The view limits follow the bird's-eye view of the policy (30.4 m ahead, 19.2 m to each side), so that what
-    the expert does can be explained by what a policy sees.
+    The view limits reach a little beyond the bird's-eye view of the policy (36 m ahead and 26 m to each side, where
+    the policy sees 30.4 m and 19.2 m): almost all that the expert does can be explained by what a policy sees.
 
     Attributes:
         speed: Target speed; the reward's v_max (Found-RL, section on the reward).
