@@ -33,7 +33,17 @@ class Courtesy:
             ego: The ego as it moves on this step.
             vehicles: The others after the last step.
         """
-        hold = {f"v{number}" for number in vehicles.ids[would_hit(ego, vehicles)]}
+        self._hold({f"v{number}" for number in vehicles.ids[would_hit(ego, vehicles)]}, vehicles)
+
+    def release(self, vehicles: Actors) -> None:
+        """Lets go whoever is held: the ego leaves.
+
+        Args:
+            vehicles: The others after the last step.
+        """
+        self._hold(set(), vehicles)
+
+    def _hold(self, hold: set[str], vehicles: Actors) -> None:
         living = {f"v{number}" for number in vehicles.ids}
         for name in sorted(hold - self._held):
             libsumo.vehicle.setSpeed(name, 0.0)

@@ -116,7 +116,7 @@ class Pedestrians:
         v = ego.speed_mps
         reach = v * 0.5 + v * v / (2 * COURTESY_MPS2) + ego.half_length_m
         cos, sin = math.cos(ego.yaw), math.sin(ego.yaw)
-        hold = set()
+        hold: set[str] = set()
         if v > 0.5:
             for name, values in self._results.items():
                 if "_w" not in values[constants.VAR_ROAD_ID] or "_c" not in values[constants.VAR_NEXT_EDGE]:
@@ -126,6 +126,13 @@ class Pedestrians:
                 left = (y - ego.y) * cos - (x - ego.x) * sin
                 if -ego.half_length_m - 1.0 < ahead < reach + 1.0 and abs(left) < 9.0:
                     hold.add(name)
+        self._hold(hold)
+
+    def release(self) -> None:
+        """Lets go whoever is held: the ego leaves."""
+        self._hold(set())
+
+    def _hold(self, hold: set[str]) -> None:
         for name in sorted(hold - set(self._held)):
             self._held[name] = libsumo.person.getMaxSpeed(name)
             libsumo.person.setSpeed(name, 0.0)

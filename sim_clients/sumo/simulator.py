@@ -141,6 +141,8 @@ class SumoSimulator:
         assert self._traffic is not None and self._pedestrians is not None
         if EGO in libsumo.vehicle.getIDList():
             libsumo.vehicle.remove(EGO)
+        self._courtesy.release(self._traffic.read())
+        self._pedestrians.release()
         self._traffic.count, self._pedestrians.count = task.vehicles, task.walkers
         self._advance(None)
 

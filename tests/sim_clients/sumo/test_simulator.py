@@ -187,6 +187,20 @@ def test_soft_reset_keeps_the_traffic_and_a_hard_one_does_not(make: Make) -> Non
     assert not np.array_equal(hard.vehicles.pose, soft.vehicles.pose)
 
 
+def test_a_soft_reset_lets_go_whoever_was_held_for_the_last_ego(make: Make) -> None:
+    simulator = make("birch")
+    scene = simulator.reset(EpisodeTask(1, 2, vehicles=20, walkers=20))
+    simulator._courtesy._hold({f"v{number}" for number in scene.vehicles.ids}, scene.vehicles)
+    simulator._pedestrians._hold({f"p{number}" for number in scene.walkers.ids})
+    scene = simulator.reset(EpisodeTask(9, 3, vehicles=20, walkers=20, hard_reset=False))
+    # Not a step of the simulator: each would let go by itself.
+    for _ in range(30):
+        simulator._advance((scene.ego.x, scene.ego.y))
+    scene = simulator._scene()
+    assert (np.linalg.norm(scene.vehicles.velocity, axis=1) > 0.5).mean() > 0.3
+    assert (np.linalg.norm(scene.walkers.velocity, axis=1) > 0.5).mean() > 0.5
+
+
 PROGRAM = """
 import hashlib
 import numpy as np
