@@ -70,19 +70,27 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Runs the verb."""
     arguments = parser().parse_args(argv)
-    try:
-        summary = _run(arguments)
-    except (CodriverError, SimulatorError, OSError) as error:
-        print(f"codriver demo: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("codriver demo: stopped", file=sys.stderr)
-        return 130
-    print(json.dumps(summary.to_dict()) if arguments.json else summary.to_text())
+    with contextlib.ExitStack() as stack:
+        try:
+            summary, view = _run(arguments, stack)
+        except (CodriverError, SimulatorError, OSError) as error:
+            print(f"codriver demo: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("codriver demo: stopped", file=sys.stderr)
+            return 130
+        print(json.dumps(summary.to_dict()) if arguments.json else summary.to_text(), flush=True)
+        if view is not None and view.shows:
+            _say(f"{view.where}; Ctrl-C ends the viewer")
+            with contextlib.suppress(KeyboardInterrupt):
+                view.wait()
     return 0
 
 
-def _run(arguments: argparse.Namespace) -> DriveSummary:
+def _run(
+    arguments: argparse.Namespace, viewers: contextlib.ExitStack
+) -> tuple[DriveSummary, RerunView | None]:
+    """Drives. The view outlives the drive: ``viewers`` ends it."""
     say = _say
     factory = load_simulator(arguments.sim)
     town = check_town(factory, arguments.town or factory.test_town)
@@ -104,7 +112,8 @@ def _run(arguments: argparse.Namespace) -> DriveSummary:
         views: list[Callable[[Frame], None]] = [sheet.add, summary.add]
         view = None if target is None else _open_view(target)
         if view is not None:
-            stack.callback(view.close)
+            viewers.callback(view.stop)
+            stack.callback(view.finish)
             views.append(view.add)
             say(view.where)
         total = arguments.steps
@@ -126,7 +135,7 @@ def _run(arguments: argparse.Namespace) -> DriveSummary:
     summary.files.append(str(path))
     if view is not None and view.file is not None:
         summary.files.append(str(view.file))
-    return summary
+    return summary, view
 
 
 def _view_target(arguments: argparse.Namespace) -> str | Path | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +25,8 @@ _MASK_GROUPS = {
     "stops": slice(11, 15),
 }
 _START_TIMEOUT_S = 30.0
+_TRACK_STEPS = 5
+"""The driven track is logged whole, and so only on every 5th step."""
 
 
 def _blueprint() -> rrb.Blueprint:
@@ -80,10 +84,14 @@ class RerunView:
         command = [sys.executable, "-m", "rerun", "--bind", "127.0.0.1", "--port", str(port)]
         if web:
             command += ["--serve-web", "--web-viewer-port", str(web_port)]
-        self._viewer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # A session of its own: Ctrl-C ends the drive and not the view, and the launcher's child ends with it.
+        self._viewer = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not _listens(port):
             if self._viewer.poll() is not None or time.monotonic() > deadline:
+                self.stop()
                 raise SimulatorError("the Rerun viewer did not start; try --web, --rrd FILE or --headless")
             time.sleep(0.1)
         proxy = f"rerun+http://127.0.0.1:{port}/proxy"
@@ -105,15 +113,15 @@ class RerunView:
                 route = np.array(frame.info["route"]) * (1, -1)
                 strip = rr.LineStrips2D([route], colors=[(136, 138, 133)], radii=1.5)
                 log("map/route", strip, recording=recording)
-        self._track.append((frame.info["x"], -frame.info["y"]))
+        here = (frame.info["x"], -frame.info["y"])
+        if frame.step % _TRACK_STEPS == 0:
+            self._track.append(here)
         log("picture", rr.Image(frame.picture).compress(90), recording=recording)
         log("masks", rr.Image(mask_mosaic(frame.masks)).compress(90), recording=recording)
-        log(
-            "map/driven",
-            rr.LineStrips2D([self._track], colors=[(0, 150, 255)], radii=1.0),
-            recording=recording,
-        )
-        log("map/ego", rr.Points2D([self._track[-1]], colors=[(255, 60, 60)], radii=4.0), recording=recording)
+        if frame.step % _TRACK_STEPS == 0:
+            track = rr.LineStrips2D([self._track], colors=[(0, 150, 255)], radii=1.0)
+            log("map/driven", track, recording=recording)
+        log("map/ego", rr.Points2D([here], colors=[(255, 60, 60)], radii=4.0), recording=recording)
         log("action/acceleration", rr.Scalars(float(frame.action[0])), recording=recording)
         log("action/steer", rr.Scalars(float(frame.action[1])), recording=recording)
         for name, value in frame.info["terms"].items():
@@ -124,21 +132,31 @@ class RerunView:
         log("latency/queue", rr.Scalars(frame.queue_ms), recording=recording)
         log("latency/inference", rr.Scalars(frame.inference_ms), recording=recording)
 
-    def close(self) -> None:
-        """Flushes what is logged. A viewer that was started stays open for people to look."""
+    @property
+    def shows(self) -> bool:
+        """True while a viewer runs in which people look."""
+        return self._viewer is not None and self._viewer.poll() is None
+
+    def finish(self) -> None:
+        """Flushes what is logged; a viewer goes on showing it."""
         self._recording.flush()
         self._recording.disconnect()
 
     def wait(self) -> None:
-        """Waits until the viewer is closed."""
+        """Waits until the viewer is closed; a viewer in the browser is closed with :meth:`stop`."""
         if self._viewer is not None:
             self._viewer.wait()
 
     def stop(self) -> None:
         """Ends the viewer."""
-        if self._viewer is not None and self._viewer.poll() is None:
-            self._viewer.terminate()
+        if self._viewer is None or self._viewer.poll() is not None:
+            return
+        os.killpg(self._viewer.pid, signal.SIGTERM)
+        try:
             self._viewer.wait(timeout=10.0)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._viewer.pid, signal.SIGKILL)
+            self._viewer.wait()
 
 
 def mask_mosaic(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
