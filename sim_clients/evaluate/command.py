@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,11 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="blank a group of channels out of the observation; may be given twice",
     )
-    parser.add_argument("--log", type=Path, help="per-episode log (default: runs/evaluate/TOWN-POLICY.jsonl)")
+    parser.add_argument(
+        "--log",
+        type=Path,
+        help="per-episode log (default: runs/evaluate/TOWN-POLICY.jsonl, POLICY with its folder)",
+    )
     parser.add_argument(
         "--from", dest="from_log", type=Path, metavar="LOG", help="recompute from a log; drive nothing"
     )
@@ -124,9 +129,21 @@ def _drive(arguments: argparse.Namespace) -> list[EpisodeRecord]:
 
 
 def _default_log(town: str, arguments: argparse.Namespace) -> Path:
-    name = "server" if arguments.server else Path(arguments.policy or "shipped").name
+    name = "shipped"
+    if arguments.server:
+        # Two servers are two policies as often as not.
+        name = f"server-{_plain(arguments.server)}"
+    elif arguments.policy in _LOCAL_DRIVERS:
+        name = arguments.policy
+    elif arguments.policy:
+        # `runs/a/policy` and `runs/b/policy` are two policies.
+        name = "-".join(Path(arguments.policy).resolve().parts[-2:]).strip("/")
     hidden = "".join(f"-no-{group}" for group in sorted(arguments.hide))
     return Path("runs/evaluate") / f"{town}-{name}{hidden}.jsonl"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
 
 
 def _print_table(figures: dict[str, Any]) -> None:

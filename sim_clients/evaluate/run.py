@@ -108,8 +108,8 @@ def run_evaluation(
             )
             for env in range(count)
         ]
-        pool = stack.enter_context(WorkerPool(configs))
-        if address is not None:
+        if address is not None:  # the session first: what is wrong with it is noticed before simulators start
             answer = stack.enter_context(open_drive(address, count))
+        pool = stack.enter_context(WorkerPool(configs))
         DriveLoop(pool, iter(evaluation.tasks), answer, on_step=note_policy, on_episode=note_record).run()
     return [records[position] for position in sorted(records)]
