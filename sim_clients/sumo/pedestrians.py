@@ -12,6 +12,7 @@ from libsumo import constants
 from numpy.typing import NDArray
 
 from sim_clients.scene import Actors, Ego
+from sim_clients.sumo.carriageway import Carriageway
 from sim_clients.sumo.graph import FootGraph
 
 HALF_EXTENT_M = (0.25, 0.25)
@@ -34,12 +35,14 @@ class Pedestrians:
 
     Args:
         graph: Pavements.
+        carriageway: Where vehicles drive.
         seed: Seeds places and walks.
         count: Pedestrians to keep.
     """
 
-    def __init__(self, graph: FootGraph, seed: int, count: int) -> None:
+    def __init__(self, graph: FootGraph, carriageway: Carriageway, seed: int, count: int) -> None:
         self._graph = graph
+        self._carriageway = carriageway
         self._rng = random.Random(f"pedestrians/{seed}")
         self._weights = [graph.length_m[road] for road in graph.pavements]
         self.count = count
@@ -89,7 +92,7 @@ class Pedestrians:
         self._results = libsumo.person.getAllSubscriptionResults()
         rows = sorted(
             (int(name[1:]), *values[constants.VAR_POSITION], values[constants.VAR_ANGLE],
-             values[constants.VAR_SPEED], "_c" not in values[constants.VAR_ROAD_ID])
+             values[constants.VAR_SPEED], self._beside_road(values))
             for name, values in self._results.items()
         )  # fmt: skip
         raw = np.array(rows, np.float64).reshape(len(rows), 6)
@@ -102,6 +105,13 @@ class Pedestrians:
             raw[:, 4:5] * forward,
         )
         self._on_pavement = raw[:, 5] > 0.5
+
+    def _beside_road(self, values: dict[int, Any]) -> bool:
+        """False on a crossing, and where a walking area of a junction reaches into the road."""
+        road = values[constants.VAR_ROAD_ID]
+        return not (
+            "_c" in road or ("_w" in road and self._carriageway.covers(*values[constants.VAR_POSITION]))
+        )
 
     def read(self) -> tuple[Actors, NDArray[np.bool_]]:
         """Pedestrians after the last step, and who of them is not on the road."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from sim_clients.scene import STEP_S, Control, Ego, Scene, SceneMap
 from sim_clients.simulator import EpisodeTask, SimulatorError
+from sim_clients.sumo.carriageway import Carriageway
 from sim_clients.sumo.courtesy import Courtesy
 from sim_clients.sumo.graph import FootGraph, RoadGraph
 from sim_clients.sumo.lights import Lights
@@ -77,6 +78,7 @@ class SumoSimulator:
         self._vehicle = vehicle or VehicleModel()
         self._graph = RoadGraph.of(self._net, self._map)
         self._foot_graph = FootGraph.of(self._net)
+        self._carriageway = Carriageway(self._map)
         self._planner = RoutePlanner(self._map, self._graph)
         self._lights = Lights(self._net, self._map)
         self._traffic: Traffic | None = None
@@ -129,7 +131,7 @@ class SumoSimulator:
             raise SimulatorError(f"SUMO does not start: {error}") from error
         self._running = True
         self._traffic = Traffic(self._graph, task.traffic_seed, task.vehicles)
-        self._pedestrians = Pedestrians(self._foot_graph, task.traffic_seed, task.walkers)
+        self._pedestrians = Pedestrians(self._foot_graph, self._carriageway, task.traffic_seed, task.walkers)
         self._traffic.fill()
         self._pedestrians.fill()
         self._courtesy = Courtesy()
