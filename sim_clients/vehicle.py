@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sim_clients.geometry import wrap_angle
 from sim_clients.scene import Control
 
 
@@ -91,7 +92,7 @@ class VehicleModel:
         return VehicleState(
             x=state.x + mean * math.cos(course) * dt,
             y=state.y + mean * math.sin(course) * dt,
-            yaw=(yaw + math.pi) % (2 * math.pi) - math.pi,
+            yaw=wrap_angle(yaw),
             vx=vx,
             vy=vy,
             ax=(vx - state.vx) / dt,

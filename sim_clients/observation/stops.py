@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sim_clients.observation.boxes import corners
 from sim_clients.observation.view import Points, as_points
+from sim_clients.rules.lights import LINE_HALF_SHARE
 from sim_clients.scene import LightColour, SceneMap, StopSign
 
 GREEN_LEVEL, YELLOW_LEVEL, RED_LEVEL = 80, 170, 255
@@ -17,7 +18,6 @@ LEVELS = (GREEN_LEVEL, YELLOW_LEVEL, RED_LEVEL)
 """In paint order: where lines cross, the stricter colour stays."""
 STOP_LINE_PX = 6
 LIGHT_REACH_M = 50.0
-HALF_LENGTH_OF_LANE = 0.4
 
 _LEVEL_OF_COLOUR = np.zeros(256, np.uint8)
 _LEVEL_OF_COLOUR[LightColour.GREEN] = GREEN_LEVEL
@@ -37,7 +37,7 @@ class StopLines:
         lines = scene_map.stop_lines
         self._centre = as_points(np.array([line.centre for line in lines], np.float64).reshape(-1, 2))
         left = np.array([1j * np.exp(1j * line.yaw_rad) * line.lane_width_m for line in lines], np.complex128)
-        half = left * HALF_LENGTH_OF_LANE
+        half = left * LINE_HALF_SHARE
         self.ends: Points = np.stack([self._centre + half, self._centre - half], axis=1)
 
     def levels(self, colours: NDArray[np.uint8], x: float, y: float) -> NDArray[np.uint8]:

@@ -13,7 +13,6 @@ from sim_clients.scene import Scene, SceneMap, StopSign
 DETECT_M = 50.0
 LOOK_AHEAD_M = 20
 """Points, 1 m apart, along the route that are tested against the trigger box."""
-AT_SIGN_M = 10.0
 STANDING_MPS = 0.1
 STANDING_REACH_M = 5.5
 """Standing this near to the middle of the box obeys the sign, even if the ego does not reach into the box: the reward
@@ -39,11 +38,6 @@ class StopSignState(NamedTuple):
     def active(self) -> StopSign | None:
         """The target while it is not satisfied."""
         return None if self.satisfied else self.target
-
-    @property
-    def at_sign(self) -> bool:
-        """True if an unsatisfied target is within 10 m (state vector, item 9)."""
-        return self.target is not None and not self.satisfied and self.distance_m <= AT_SIGN_M
 
 
 class StopSignMonitor:

@@ -57,7 +57,6 @@ def test_standing_where_the_reward_asks_for_it_obeys():
 
 def test_at_the_sign_within_ten_metres_until_it_is_obeyed():
     states = drive([189.0, 190.5, 198.0, 199.0], standing=(198.0,))
-    assert [state.at_sign for state in states] == [False, True, False, False]
     assert [state.active is None for state in states] == [False, False, True, True]
 
 
