@@ -183,3 +183,15 @@ def test_the_protocol_book_tells_the_truth():
     ):
         for name in [value.name for value in enum.DESCRIPTOR.values]:
             assert name.endswith("UNSPECIFIED") or f"| `{name[len(prefix) :]}` |" in book, name
+
+
+@pytest.mark.parametrize("field", ["channel_names", "palettes"])
+def test_a_flood_of_channels_is_one_violation(field):
+    spec = small()
+    if field == "palettes":
+        spec.tensors[0].palettes.extend([tensor_pb2.Palette()] * 5000)
+    else:
+        spec.tensors[0].channel_names.extend(["\u00e9"] * 5000)
+    with pytest.raises(SpecError) as caught:
+        check_observation_spec(spec)
+    assert [v.field for v in caught.value.violations] == [f"observation_spec.tensors[0].{field}"]

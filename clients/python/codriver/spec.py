@@ -27,6 +27,7 @@ from codriver.v1 import action_pb2, observation_pb2, tensor_pb2
 
 MAX_TENSORS = 64
 MAX_EXTENTS = 8
+MAX_CHANNELS = 4096
 MAX_ROW_BYTES = 64 * 1024 * 1024
 MAX_ACTION_DIMENSIONS = 1024
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
@@ -182,76 +183,63 @@ def compare_specs(
 
 def _tensor_violations(tensor: tensor_pb2.TensorSpec, where: str) -> List[Violation]:
     found: List[Violation] = []
+
+    def wrong(field: str, why: str) -> None:
+        found.append(Violation(f"{where}.{field}", why))
+
     if not _NAME.match(tensor.name):
-        found.append(
-            Violation(f"{where}.name", f"{tensor.name!r} is not lower_snake_case of 1 to 64 characters")
-        )
-    shape = list(tensor.shape)
+        wrong("name", f"{tensor.name!r} is not lower_snake_case of 1 to 64 characters")
+    extents, shape = len(tensor.shape), list(tensor.shape[:MAX_EXTENTS])
     item = _ITEM_BYTES.get(tensor.dtype)
     if item is None:
-        found.append(Violation(f"{where}.dtype", f"{dtype_name(tensor.dtype)} is not a known element type"))
-    if len(shape) > MAX_EXTENTS:
-        found.append(
-            Violation(f"{where}.shape", f"has {len(shape)} extents; at most {MAX_EXTENTS} are allowed")
-        )
+        wrong("dtype", f"{dtype_name(tensor.dtype)} is not a known element type")
+    if extents > MAX_EXTENTS:
+        wrong("shape", f"has {extents} extents; at most {MAX_EXTENTS} are allowed")
     elif any(extent < 1 for extent in shape):
-        found.append(Violation(f"{where}.shape", f"{shape} has an extent of 0; each must be 1 or more"))
+        wrong("shape", f"{shape} has an extent of 0; each must be 1 or more")
     elif math.prod(shape) * (item or 1) > MAX_ROW_BYTES:
-        found.append(Violation(f"{where}.shape", f"{shape} is more than {MAX_ROW_BYTES} bytes a row"))
-    if tensor.channel_names and len(tensor.channel_names) != (shape[0] if shape else 0):
-        count = len(tensor.channel_names)
-        found.append(
-            Violation(
-                f"{where}.channel_names",
-                f"has {count} names for a first extent of {shape[0] if shape else 0}",
-            )
-        )
+        wrong("shape", f"{shape} is more than {MAX_ROW_BYTES} bytes a row")
+    count, channels = len(tensor.channel_names), shape[0] if shape else 0
+    if max(count, len(tensor.palettes)) > MAX_CHANNELS:
+        wrong("channel_names" if count > MAX_CHANNELS else "palettes", f"are more than {MAX_CHANNELS}")
+        return found
+    if count and count != channels:
+        wrong("channel_names", f"has {count} names for a first extent of {channels}")
     for index, label in enumerate(tensor.channel_names):
         if not _LABEL.match(label):
-            found.append(
-                Violation(
-                    f"{where}.channel_names[{index}]",
-                    'is not 1 to 128 printable ASCII characters without " and \\',
-                )
-            )
-    found.extend(_encoding_violations(tensor, where))
+            wrong(f"channel_names[{index}]", 'is not 1 to 128 printable ASCII characters without " and \\')
+    found.extend(_encoding_violations(tensor, where, shape))
     return found
 
 
-def _encoding_violations(tensor: tensor_pb2.TensorSpec, where: str) -> List[Violation]:
+def _encoding_violations(tensor: tensor_pb2.TensorSpec, where: str, shape: List[int]) -> List[Violation]:
     found: List[Violation] = []
-    shape = list(tensor.shape)
+
+    def wrong(field: str, why: str) -> None:
+        found.append(Violation(f"{where}.{field}", why))
+
     planes = tensor.encoding == tensor_pb2.ENCODING_BIT_PLANES
     png = tensor.encoding == tensor_pb2.ENCODING_PNG
     if not planes and not png and tensor.encoding != tensor_pb2.ENCODING_RAW:
-        found.append(
-            Violation(f"{where}.encoding", f"{encoding_name(tensor.encoding)} is not a known encoding")
-        )
+        wrong("encoding", f"{encoding_name(tensor.encoding)} is not a known encoding")
     if (planes or png) and tensor.dtype != tensor_pb2.DTYPE_UINT8:
-        found.append(Violation(f"{where}.dtype", f"is {dtype_name(tensor.dtype)}; this encoding needs uint8"))
+        wrong("dtype", f"is {dtype_name(tensor.dtype)}; this encoding needs uint8")
     if png and not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
-        found.append(Violation(f"{where}.shape", f"{shape} is not (height, width) or (height, width, 3)"))
+        wrong("shape", f"{shape} is not (height, width) or (height, width, 3)")
     if not planes:
         if tensor.palettes:
-            found.append(Violation(f"{where}.palettes", "are only for ENCODING_BIT_PLANES"))
+            wrong("palettes", "are only for ENCODING_BIT_PLANES")
         return found
     if len(shape) != 3:
-        found.append(Violation(f"{where}.shape", f"{shape} is not (channels, height, width)"))
+        wrong("shape", f"{shape} is not (channels, height, width)")
     elif len(tensor.palettes) != shape[0]:
-        found.append(
-            Violation(f"{where}.palettes", f"has {len(tensor.palettes)} palettes for {shape[0]} channels")
-        )
+        wrong("palettes", f"has {len(tensor.palettes)} palettes for {shape[0]} channels")
     for index, palette in enumerate(tensor.palettes):
-        if not 2 <= len(palette.levels) <= 256:
-            found.append(
-                Violation(
-                    f"{where}.palettes[{index}]", f"has {len(palette.levels)} levels; 2 to 256 are allowed"
-                )
-            )
-        elif len(set(palette.levels)) != len(palette.levels):
-            found.append(
-                Violation(f"{where}.palettes[{index}]", f"{list(palette.levels)} holds a level twice")
-            )
+        levels = palette.levels
+        if not 2 <= len(levels) <= 256:
+            wrong(f"palettes[{index}]", f"has {len(levels)} levels; 2 to 256 are allowed")
+        elif len(set(levels)) != len(levels):
+            wrong(f"palettes[{index}]", f"{list(levels)} holds a level twice")
     return found
 
 
