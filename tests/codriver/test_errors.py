@@ -54,6 +54,14 @@ def test_a_flood_of_violations_still_arrives(tmp_path):
     assert type(got) is errors.SpecError and 5 < len(got.violations) < 300
 
 
+def test_text_beyond_ascii_still_arrives(tmp_path):
+    """gRPC sends each of its bytes as three characters, and drops answers with more than 8 KiB of them."""
+    found = [errors.Violation("\U0001f697" * 100, "\U0001f697" * 400) for _ in range(9)]
+    text = "\U0001f697" * 800
+    got = refused(tmp_path, errors.SpecError(text, hint=text, field="f", violations=found))
+    assert type(got) is errors.SpecError and got.message and got.hint and got.violations
+
+
 def test_text_names_field_and_hint_once():
     error = errors.TensorError("tensors[state] is float64", field="tensors[state]", hint="Convert it.")
     assert str(error) == "tensors[state] is float64. Convert it."

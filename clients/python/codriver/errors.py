@@ -15,7 +15,8 @@ DOMAIN = "codriver.v1"
 """Domain of every ``google.rpc.ErrorInfo`` that codriver sends."""
 
 MAX_TEXT = 800
-"""Longest message or hint, in characters: gRPC drops answers whose metadata exceed 8 KiB."""
+"""Longest message or hint, as gRPC counts: answers whose metadata exceed 8 KiB are dropped, and each byte of a
+character beyond ASCII counts three."""
 
 
 class Violation(NamedTuple):
@@ -54,11 +55,11 @@ class CodriverError(Exception):
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = _one_line(message)[:MAX_TEXT]
+        self.message = _one_line(message)
         self.reason = reason or self.default_reason
         self.violations: Tuple[Violation, ...] = tuple(Violation(*violation) for violation in violations)
         self.field = field or (self.violations[0].field if self.violations else "")
-        self.hint = _one_line(hint)[:MAX_TEXT]
+        self.hint = _one_line(hint)
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
@@ -275,4 +276,12 @@ def status_code(error: CodriverError) -> grpc.StatusCode:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """The text without line breaks, cut to ``MAX_TEXT``."""
+    text, room = " ".join(text.split())[:MAX_TEXT], MAX_TEXT
+    if text.encode("utf-8", "replace") == text.encode("ascii", "replace"):
+        return text
+    for index, character in enumerate(text):
+        room -= 1 if character < "\x7f" else 3 * len(character.encode("utf-8", "replace"))
+        if room < 0:
+            return text[:index]
+    return text

@@ -89,7 +89,7 @@ def encode(error: CodriverError) -> Tuple[Tuple[str, bytes], ...]:
     info: Any = classes["ErrorInfo"](reason=error.reason, domain=DOMAIN)
     for key, value in ((HINT_KEY, error.hint), (FIELD_KEY, error.field)):
         if value:
-            info.metadata.add(key=key, value=value[:500])
+            info.metadata.add(key=key, value=_cut(value, 400))
     details.append(("ErrorInfo", info))
     if error.retry_after_s is not None:
         retry: Any = classes["RetryInfo"]()
@@ -99,12 +99,13 @@ def encode(error: CodriverError) -> Tuple[Tuple[str, bytes], ...]:
     if error.violations:
         bad: Any = classes["BadRequest"]()
         for violation in error.violations:
-            bad.field_violations.add(field=violation.field[:200], description=violation.description[:500])
-            if bad.ByteSize() > _MAX_DETAILS_BYTES:
+            field, description = _cut(violation.field, 200), _cut(violation.description, 500)
+            if bad.ByteSize() + len(field.encode()) + len(description.encode()) > _MAX_DETAILS_BYTES:
                 break
+            bad.field_violations.add(field=field, description=description)
         details.append(("BadRequest", bad))
     code = _code_number(error.status_name)
-    status: Any = classes["Status"](code=code, message=str(error)[:500])
+    status: Any = classes["Status"](code=code, message=_cut(str(error), 200))
     for name, detail in details:
         status.details.add(type_url=TYPE_PREFIX + name, value=detail.SerializeToString())
     return ((METADATA_KEY, status.SerializeToString()),)
@@ -144,6 +145,11 @@ def decode(error: grpc.RpcError, waiting_for: str = "") -> CodriverError:
         if retry is not None
         else None,
     )
+
+
+def _cut(text: str, limit: int) -> str:
+    """The beginning of a text that is at most so many bytes in UTF-8."""
+    return text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
 
 def _code_number(status_name: str) -> int:
