@@ -10,9 +10,9 @@ import grpc
 
 from agent_server.limits import Limits
 from agent_server.policy_store import PolicyStore
-from agent_server.service.drive_stream import DriveStream, parse
+from agent_server.service.drive_stream import DriveStream
 from agent_server.service.handshake import agree
-from agent_server.service.status import EOF, Context, Handler, abort, internal, unary_handlers
+from agent_server.service.status import EOF, Context, Handler, abort, internal, parse, unary_handlers
 from agent_server.sessions.intake import Intake
 from agent_server.sessions.registry import SessionRegistry
 from codriver.errors import AlreadyExistsError, CodriverError, InvalidArgumentError, UnavailableError
@@ -106,7 +106,7 @@ class AgentService:
 
     async def _drive(self, context: Context) -> None:
         first = await context.read()
-        request = pb.DriveRequest() if first is EOF else parse(first)
+        request = pb.DriveRequest() if first is EOF else parse(first, pb.DriveRequest)
         if request.WhichOneof("message") != "attach":
             raise InvalidArgumentError(
                 "the first message of a stream must be attach", reason="NOT_ATTACHED", field="attach"

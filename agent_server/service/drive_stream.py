@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from google.protobuf.message import DecodeError
-
-from agent_server.service.status import EOF, Context
+from agent_server.service.status import EOF, Context, parse
 from agent_server.sessions.intake import Intake
 from agent_server.sessions.session import Session
 from codriver.errors import CodriverError, InvalidArgumentError
@@ -15,20 +13,6 @@ from codriver.v1 import agent_service_pb2
 
 MAX_UNREAD_MESSAGES = 256
 """A peer that does not read its answers is not read from either, beyond this many."""
-
-
-def parse(message: bytes) -> agent_service_pb2.DriveRequest:
-    """A ``DriveRequest`` from bytes.
-
-    Raises:
-        InvalidArgumentError: The bytes are none.
-    """
-    try:
-        return agent_service_pb2.DriveRequest.FromString(message)
-    except DecodeError:
-        raise InvalidArgumentError(
-            f"a message of {len(message)} bytes is no DriveRequest", reason="MALFORMED_MESSAGE"
-        ) from None
 
 
 class DriveStream:
@@ -90,7 +74,7 @@ class DriveStream:
             message = await self._context.read()
             if message is EOF:
                 return
-            request = parse(message)
+            request = parse(message, agent_service_pb2.DriveRequest)
             if request.WhichOneof("message") != "observations":
                 raise InvalidArgumentError(
                     "after the first message of a stream, each one must carry observations",

@@ -7,8 +7,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from codriver.errors import CodriverError, InternalError, status_code, status_details
+from codriver.errors import (
+    CodriverError,
+    InternalError,
+    InvalidArgumentError,
+    status_code,
+    status_details,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -26,12 +33,12 @@ async def abort(context: Context, error: CodriverError) -> NoReturn:
     raise AssertionError("unreachable")
 
 
-def unary(method: Method) -> Method:
-    """Makes a unary method's :class:`CodriverError` the status of its call, and any other fault INTERNAL."""
+def unary(method: Method, kind: Any) -> Method:
+    """Makes a unary method one from bytes, its :class:`CodriverError` the call's status, any other fault INTERNAL."""
 
-    async def call(request: Any, context: Context) -> Any:
+    async def call(message: bytes, context: Context) -> Any:
         try:
-            return await method(request, context)
+            return await method(parse(message, kind), context)
         except CodriverError as error:
             found: CodriverError = error
         except (grpc.RpcError, grpc.aio.BaseError):
@@ -41,6 +48,22 @@ def unary(method: Method) -> Method:
         return await abort(context, found)
 
     return call
+
+
+def parse(message: bytes, kind: Any) -> Any:
+    """A message of a class from bytes.
+
+    Raises:
+        InvalidArgumentError: The bytes are none.
+    """
+    try:
+        return kind.FromString(message)
+    except DecodeError:
+        raise InvalidArgumentError(
+            f"a message of {len(message)} bytes is no {kind.DESCRIPTOR.name}",
+            reason="MALFORMED_MESSAGE",
+            hint="Use stubs of protos/codriver/v1.",
+        ) from None
 
 
 def internal(error: Exception) -> InternalError:
@@ -53,8 +76,7 @@ def unary_handlers(service: str, methods: dict[str, tuple[Method, Any]], **other
     """Unary methods, each with its request's message class, and ready-made handlers, as a service by name."""
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
-            unary(method),
-            request_deserializer=request.FromString,
+            unary(method, request),
             response_serializer=lambda response: response.SerializeToString(),
         )
         for name, (method, request) in methods.items()

@@ -155,6 +155,15 @@ def test_bytes_that_are_no_message(server, witness, kit):
         assert kit.failure(lambda: list(call))[:2] == ("INVALID_ARGUMENT", "MALFORMED_MESSAGE")
 
 
+@pytest.mark.parametrize("method", ["GetServerInfo", "OpenSession", "Act", "CloseSession"])
+def test_bytes_that_are_no_request(server, witness, kit, method):
+    import grpc
+
+    with grpc.insecure_channel(server.address) as channel:
+        call = channel.unary_unary(f"/codriver.v1.AgentService/{method}")
+        assert kit.failure(call, b"\xff\xff\xff", timeout=10)[:2] == ("INVALID_ARGUMENT", "MALFORMED_MESSAGE")
+
+
 def column_lengths(batch):
     batch.step.append(3)
 
