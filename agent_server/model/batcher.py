@@ -140,7 +140,7 @@ class Batcher(Generic[JobT]):
         self._lanes: dict[Hashable, list[_Waiting]] = {}
         self._sequence = 0
         self._waiting_rows = 0
-        self._closing = False
+        self._closing = self._dropping = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -174,9 +174,8 @@ class Batcher(Generic[JobT]):
         """Stops the model's thread; see the contract."""
         with self._changed:
             self._closing = True
-            dropped = [] if finish else self._drop_all()
+            self._dropping = self._dropping or not finish
             self._changed.notify()
-        self._report([Finished(job, None, BatcherClosed("the server is stopping")) for job in dropped])
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -188,7 +187,7 @@ class Batcher(Generic[JobT]):
             with self._changed:
                 self._closing = True
                 dropped = self._drop_all()
-            self._report([Finished(job, None, BatcherClosed("the model's thread ended")) for job in dropped])
+            self._report([Finished(job, None, BatcherClosed("the server is stopping")) for job in dropped])
 
     def _pass(self, parts: list[Part[JobT]]) -> list[Finished[JobT]]:
         try:
@@ -221,7 +220,7 @@ class Batcher(Generic[JobT]):
     def _take(self) -> list[Part[JobT]]:
         """Waits for the next pass. Empty: closed, and nothing waits."""
         with self._changed:
-            while True:
+            while not self._dropping:
                 ready, wait = self._ready_lane()
                 if ready is not None:
                     parts = self._fill(ready)
@@ -231,6 +230,7 @@ class Batcher(Generic[JobT]):
                     return []
                 else:
                     self._changed.wait(wait)
+            return []
 
     def _ready_lane(self) -> tuple[Hashable | None, float | None]:
         """The lane to run now, or how long to wait for one (None: until something changes)."""

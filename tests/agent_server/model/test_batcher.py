@@ -248,6 +248,22 @@ def test_close_without_finishing_reports_what_waits(make):
     assert outcomes["first"] is None and isinstance(outcomes["x"], BatcherClosed)
 
 
+def test_a_split_job_whose_pass_fails_while_closing_is_reported_once(make):
+    batcher, model, reports = make(cap=2)
+    batcher.submit(Job("long", rows=5))
+    model.next_pass()
+    model.fail = True
+    closing = threading.Thread(target=batcher.close, args=(False,))
+    closing.start()
+    while not batcher._closing:
+        time.sleep(0.001)
+    assert reports.empty()  # what waits is reported after the running pass
+    model.go.release()
+    closing.join(5)
+    (finished,) = reports.get_nowait()
+    assert finished.job.name == "long" and isinstance(finished.error, ValueError) and reports.empty()
+
+
 def test_close_does_not_wait_for_the_maximum_delay(make):
     batcher, model, _ = make(cap=8, max_delay_s=60, held=False)
     batcher.submit(Job("x"))
