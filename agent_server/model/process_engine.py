@@ -1,7 +1,7 @@
 """An engine whose model runs in a process of its own: its passes never wait for the front's Python, nor it for them.
 
-The front does not import torch. Measured against a thread in docs/performance.md; what a message costs more is one
-copy over a socket pair.
+The front does not import torch. What a message costs more than with a thread is one copy over a socket pair
+(docs/performance.md).
 """
 
 from __future__ import annotations
