@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
-from agent_server.sessions.keys import FIRST, Refusal
+from agent_server.sessions.outcomes import Refusal
 from codriver.errors import InvalidArgumentError
 from codriver.v1 import action_pb2, observation_pb2, tensor_pb2
 
 _MALFORMED = action_pb2.FRAME_ERROR_REASON_MALFORMED_TENSOR
 _NOT_FINITE = action_pb2.FRAME_ERROR_REASON_NOT_FINITE
+_FIRST = observation_pb2.STEP_KIND_FIRST
 
 
 class Layout:
@@ -91,7 +93,7 @@ def check_finite(batch: observation_pb2.ObservationBatch, layout: Layout) -> dic
         return {}
     found = {}
     for row, kind in enumerate(batch.step_kind):
-        if kind == FIRST:
+        if kind == _FIRST:
             continue
         if batch.reward and not math.isfinite(batch.reward[row]):
             found[row] = Refusal(
@@ -138,12 +140,24 @@ def cell(column: tensor_pb2.TensorColumn, size: int | None, row: int, optional: 
     return column.data[start : start + column.row_sizes_bytes[index]]
 
 
+def cells(
+    column: tensor_pb2.TensorColumn, content: bytes, size: int | None, rows: Sequence[int]
+) -> list[bytes]:
+    """Encoded bytes of some rows of a checked column that holds every row; ``content`` is its data, taken out once."""
+    if size is not None:
+        return [content[row * size : (row + 1) * size] for row in rows]
+    ends = list(accumulate(column.row_sizes_bytes, initial=0))
+    return [content[ends[row] : ends[row + 1]] for row in rows]
+
+
 def _column_fault(
     spec: tensor_pb2.TensorSpec, size: int | None, column: tensor_pb2.TensorColumn, got: int, rows: int
 ) -> str:
     held = rows
     if spec.optional:
         held = len(column.rows)
+        if held > rows:
+            return f"names {held} rows of {rows}"
         ascending = all(a < b for a, b in zip(column.rows, column.rows[1:]))
         if held and (not ascending or column.rows[-1] >= rows):
             return f"names rows {list(column.rows)[:8]}; they must ascend and stay below {rows}"

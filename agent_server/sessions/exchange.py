@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from agent_server.model.jobs import ActJob, Reply
 from agent_server.sessions import replies
-from agent_server.sessions.keys import Refusal
-from agent_server.sessions.replies import GivenAction, Outcome, StoredRow
+from agent_server.sessions.keys import Carrier
+from agent_server.sessions.outcomes import GivenAction, Outcome, Refusal, StoredRow
 from agent_server.sessions.session import Session
 from codriver.v1 import action_pb2, agent_service_pb2, observation_pb2
 
@@ -59,7 +59,7 @@ class Exchange:
         self.job: ActJob | None = None
         self.asked: list[int] = []
         self.outcomes: list[Outcome] | None = None
-        self.repeats: dict[int, tuple[Exchange, int]] = {}
+        self.repeats: dict[int, tuple[Carrier, int]] = {}
         self._parsed: action_pb2.ActionBatch | None = None
         self._listeners: list[Callable[[bytes], None]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -203,6 +203,7 @@ class Exchange:
 
     def _finish(self, message: bytes) -> None:
         self.message = message
+        self.job, self.repeats = None, {}  # an answered message holds no other, nor its rows twice
         if self._timer is not None:
             self._timer.cancel()
         self.session.rows_done(self._asked_rows)

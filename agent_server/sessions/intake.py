@@ -12,7 +12,8 @@ from agent_server.model.jobs import ActJob, Column
 from agent_server.policy_store import LoadedPolicy, PolicyStore
 from agent_server.sessions import checks, replies
 from agent_server.sessions.exchange import Exchange
-from agent_server.sessions.keys import FINAL, EnvRecord, Order, Refusal, judge
+from agent_server.sessions.keys import FINAL, EnvRecord, Order, judge
+from agent_server.sessions.outcomes import Outcome, Refusal
 from agent_server.sessions.session import Session
 from codriver.errors import NotFoundError, UnavailableError
 from codriver.v1 import action_pb2, observation_pb2
@@ -82,7 +83,7 @@ class Intake:
         credit = session.agreement.frames_in_flight - session.rows_in_flight
         seen: set[int] = set()
         asked: list[int] = []
-        others: dict[int, replies.Outcome] = {}
+        others: dict[int, Outcome] = {}
         keys = zip(request.env, request.episode, request.step, request.step_kind)
         for row, (env, episode, step, kind) in enumerate(keys):
             if row in refused:
@@ -118,7 +119,7 @@ class Intake:
         return asked
 
     def _repeat(
-        self, exchange: Exchange, row: int, record: EnvRecord, others: dict[int, replies.Outcome]
+        self, exchange: Exchange, row: int, record: EnvRecord, others: dict[int, Outcome]
     ) -> Order | Refusal:
         """A key that was sent before: NEXT when it ended in an error (an error is no answer), else REPEATED."""
         earlier = record.exchange
@@ -153,7 +154,7 @@ def _job(
         if only is None:
             columns.append(Column(content, None if size is not None else list(column.row_sizes_bytes)))
         else:
-            cells = [checks.cell(column, size, row, False) for row in only]
+            cells = checks.cells(column, content, size, only)
             columns.append(
                 Column(b"".join(cells), None if size is not None else [len(cell) for cell in cells])
             )

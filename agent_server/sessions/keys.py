@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Protocol
 
+from agent_server.sessions.outcomes import Refusal, StoredRow
 from codriver.v1 import action_pb2, observation_pb2
-
-if TYPE_CHECKING:
-    from agent_server.sessions.exchange import Exchange
 
 FIRST = observation_pb2.STEP_KIND_FIRST
 MID = observation_pb2.STEP_KIND_MID
@@ -19,12 +18,17 @@ _OUT_OF_ORDER = action_pb2.FRAME_ERROR_REASON_OUT_OF_ORDER
 _EXPIRED = action_pb2.FRAME_ERROR_REASON_EXPIRED_KEY
 
 
-class Refusal(NamedTuple):
-    """Why a row gets no action; becomes a ``FrameError``."""
+class Carrier(Protocol):
+    """A message that carried a key, with its answer when there is one (an ``Exchange``)."""
 
-    reason: action_pb2.FrameErrorReason
-    field: str
-    detail: str
+    request: observation_pb2.ObservationBatch
+    message: bytes | None
+
+    def row(self, row: int) -> StoredRow | None:
+        """The answer to one row; None: not yet."""
+
+    def then(self, listener: Callable[[bytes], None]) -> None:
+        """Calls back with the answer, at once when it is there."""
 
 
 class Order(Enum):
@@ -50,11 +54,11 @@ class EnvRecord:
     episode: int = -1
     step: int = -1
     ended: bool = False
-    exchange: Exchange | None = None
+    exchange: Carrier | None = None
     row: int = 0
-    before: tuple[Exchange, int] | None = None
+    before: tuple[Carrier, int] | None = None
 
-    def advance(self, episode: int, step: int, kind: int, exchange: Exchange, row: int) -> None:
+    def advance(self, episode: int, step: int, kind: int, exchange: Carrier, row: int) -> None:
         """Takes the next key (or the same one again, after an error)."""
         if (episode, step) != (self.episode, self.step):
             same = episode == self.episode and self.exchange is not None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from agent_server.sessions.keys import Refusal
+from agent_server.sessions.outcomes import Outcome, Refusal, StoredRow
 from codriver.v1 import action_pb2, agent_service_pb2, observation_pb2
 
 OK = action_pb2.ACTION_STATUS_OK
@@ -12,33 +10,6 @@ END = action_pb2.ACTION_STATUS_EPISODE_END
 HOLD = action_pb2.ACTION_STATUS_FALLBACK_HOLD
 BRAKE = action_pb2.ACTION_STATUS_FALLBACK_BRAKE
 ERROR = action_pb2.ACTION_STATUS_ERROR
-
-
-class StoredRow(NamedTuple):
-    """A row of an earlier answer."""
-
-    batch: action_pb2.ActionBatch
-    row: int
-
-    @property
-    def status(self) -> action_pb2.ActionStatus:
-        """What became of it."""
-        return self.batch.status[self.row]
-
-    def action(self, dims: int) -> list[float]:
-        """Its action."""
-        return list(self.batch.action[self.row * dims : (self.row + 1) * dims])
-
-
-class GivenAction(NamedTuple):
-    """An action that is not the policy's."""
-
-    status: action_pb2.ActionStatus
-    action: list[float]
-
-
-Outcome = StoredRow | GivenAction | Refusal | None
-"""What a row is answered with. None: its episode ended, no action is due."""
 
 
 def parse(message: bytes) -> action_pb2.ActionBatch:

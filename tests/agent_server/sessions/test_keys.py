@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_server.sessions.keys import FINAL, FIRST, MID, EnvRecord, Order, Refusal, judge
+from agent_server.sessions.keys import FINAL, FIRST, MID, EnvRecord, Order, judge
+from agent_server.sessions.outcomes import Refusal
 
 KEYS = st.tuples(st.integers(0, 3), st.integers(0, 4), st.sampled_from([FIRST, MID, *FINAL, 0, 9]))
 
