@@ -19,6 +19,7 @@ from sim_clients.simulator import EpisodeTask, SimulatorError
 
 START_TIMEOUT_S = 120.0
 STEP_TIMEOUT_S = 60.0
+_DIED = "the simulator process died"
 
 
 class WorkerState(Enum):
@@ -114,7 +115,7 @@ class WorkerPool:
                 try:
                     message = worker.pipe.recv_bytes()
                 except (EOFError, OSError):
-                    failed.append(self._replace(worker, "the simulator process died"))
+                    failed.append(self._replace(worker, _DIED))
                     continue
                 if message[:1] == b"X":
                     failed.append(self._replace(worker, message[1:].decode()))
@@ -124,9 +125,10 @@ class WorkerPool:
                 rows.append(decode_row(message))
             now = time.monotonic()
             for worker in list(busy.values()):
-                if worker.state is not WorkerState.IDLE and now > worker.deadline:
+                replaced = self._workers[worker.config.env] is not worker
+                if not replaced and worker.state is not WorkerState.IDLE and now > worker.deadline:
                     reason = f"no answer from the simulator process ({worker.state.value})"
-                    failed.append(self._replace(worker, reason))
+                    failed.append(self._replace(worker, reason if worker.process.is_alive() else _DIED))
         rows.sort(key=lambda row: row.batch.env[0])
         return rows, failed
 

@@ -41,7 +41,7 @@ class Drive:
 
                 def answer(batch):
                     if before_send is not None:
-                        before_send(len(self.batches), pool)
+                        before_send(self, pool)
                     self.batches.append(batch)
                     self.answers.append(stream.step(batch))
                     return self.answers[-1]
@@ -133,10 +133,11 @@ def test_the_applied_action_is_the_one_that_was_answered(drive):
 def test_a_simulator_that_dies_costs_nobody_else_a_row(server):
     killed = []
 
-    def kill(count, pool):
-        if count == 12:
+    def kill(drive, pool):
+        if not killed and len(drive.keys(1)) >= 5:
             killed.append(pool._workers[1].process.pid)
             os.kill(killed[0], signal.SIGKILL)
+            pool._workers[1].process.join()  # gone, so that sending to it fails too
 
     drive = Drive(server["unix"], [task(seed) for seed in range(4)], envs=2, steps=25, before_send=kill)
     failed = [episode for episode in drive.ends if episode.failure]
