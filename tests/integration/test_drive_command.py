@@ -9,18 +9,6 @@ from codriver.dataset import Dataset
 from codriver.driving import MASK_LEVELS
 from tests.integration.helpers import SMALL_TOWN, Program, codriver, wait_until
 
-WITHOUT = """
-import sys
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == sys.argv[1]:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Absent())
-from codriver.cli import main
-sys.exit(main(sys.argv[2:]))
-"""
-"""Runs a verb as if a library were not installed."""
-
 CRASHING = """
 import asyncio, os, signal, sys
 import torch
@@ -132,13 +120,17 @@ def test_unknown_simulator(verb, tmp_path):
     [
         ("libsumo", "drive sumo --server unix:/nowhere", "sumo"),
         ("libsumo", "evaluate --policy expert", "sumo"),
-        ("cv2", "collect --out {}/data", "sumo"),
-        ("torch", "serve --policy {}", "serve"),
-        ("rerun", "demo --rrd {}/drive.rrd", "view"),
+        ("cv2", "collect --out {folder}/data", "sumo"),
+        ("torch", "serve --policy {policy}", "serve"),
+        ("rerun", "demo --rrd {folder}/drive.rrd", "view"),
     ],
 )
-def test_missing_extra(module, verb, extra, tmp_path):
-    words = verb.format(tmp_path).split()
-    line = codriver(module, *words, code=WITHOUT).refusal(words[0])
+def test_missing_extra(module, verb, extra, policy_path, tmp_path, monkeypatch):
+    """Runs a verb, and whatever it starts, as if a library were not installed."""
+    absent = f"raise ModuleNotFoundError('No module named {module}', name='{module}')"
+    tmp_path.joinpath(f"{module}.py").write_text(absent)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    words = verb.format(folder=tmp_path, policy=policy_path).split()
+    line = codriver(*words).refusal(words[0])
     assert module in line.lower() or extra.upper() in line
     assert f"pip install 'codriver[{extra}]'" in line
