@@ -9,13 +9,8 @@ from typing import Any, NoReturn, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
-from codriver.errors import (
-    CodriverError,
-    InternalError,
-    InvalidArgumentError,
-    status_code,
-    status_details,
-)
+from codriver.errors import CodriverError, InternalError, InvalidArgumentError
+from codriver.rpc_status import status_code, status_details
 
 _log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from agent_server.policies.card import PolicyCard
 from agent_server.policies.torch_policy import TorchPolicy
 from agent_server.server import AgentServer, Options
 from codriver.codecs.column import encode_column
-from codriver.errors import from_rpc_error
+from codriver.rpc_status import from_rpc_error
 from codriver.v1 import action_pb2, agent_service_pb2_grpc, observation_pb2, tensor_pb2
 from codriver.v1 import agent_service_pb2 as pb
 

@@ -14,13 +14,8 @@ import numpy as np
 
 from codriver import driving
 from codriver.batch import decode_observations
-from codriver.errors import (
-    CodriverError,
-    PermissionDeniedError,
-    SessionLostError,
-    status_code,
-    status_details,
-)
+from codriver.errors import CodriverError, PermissionDeniedError, SessionLostError
+from codriver.rpc_status import status_code, status_details
 from codriver.spec import check_action_spec, check_observation_spec, spec_hash
 from codriver.v1 import action_pb2, agent_service_pb2, agent_service_pb2_grpc, observation_pb2
 

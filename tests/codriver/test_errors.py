@@ -9,7 +9,7 @@ import pytest
 
 from codriver import errors
 from codriver.client import AgentClient
-from codriver.rpc_status import METADATA_KEY
+from codriver.rpc_status import METADATA_KEY, from_rpc_error, status_details
 from tests.codriver.loopback import Loopback
 
 pytestmark = pytest.mark.compat
@@ -85,17 +85,15 @@ class _Failed(grpc.RpcError):
 
 @pytest.mark.parametrize("junk", [b"", b"\xff\xff\xff", b"\x1a\x03abc", bytes(range(256))])
 def test_unreadable_details_leave_a_plain_error(junk):
-    error = errors.from_rpc_error(_Failed(grpc.StatusCode.NOT_FOUND, [(METADATA_KEY, junk), ("other", "x")]))
+    error = from_rpc_error(_Failed(grpc.StatusCode.NOT_FOUND, [(METADATA_KEY, junk), ("other", "x")]))
     assert type(error) is errors.NotFoundError and error.message == "plain"
 
 
 def test_details_of_another_domain_are_not_ours():
-    metadata = errors.status_details(errors.SessionLostError("gone"))
+    metadata = status_details(errors.SessionLostError("gone"))
     foreign = [(METADATA_KEY, metadata[0][1].replace(b"codriver.v1", b"somebody.v1"))]
-    assert type(errors.from_rpc_error(_Failed(grpc.StatusCode.NOT_FOUND, foreign))) is errors.NotFoundError
-    assert (
-        type(errors.from_rpc_error(_Failed(grpc.StatusCode.NOT_FOUND, metadata))) is errors.SessionLostError
-    )
+    assert type(from_rpc_error(_Failed(grpc.StatusCode.NOT_FOUND, foreign))) is errors.NotFoundError
+    assert type(from_rpc_error(_Failed(grpc.StatusCode.NOT_FOUND, metadata))) is errors.SessionLostError
 
 
 def test_googleapis_reads_our_details():
@@ -103,7 +101,7 @@ def test_googleapis_reads_our_details():
     status_pb2 = pytest.importorskip("google.rpc.status_pb2")
     details = pytest.importorskip("google.rpc.error_details_pb2")
     sent = errors.SpecError("m", hint="h", violations=[errors.Violation("a.b", "c")], retry_after_s=2.5)
-    status = status_pb2.Status.FromString(errors.status_details(sent)[0][1])
+    status = status_pb2.Status.FromString(status_details(sent)[0][1])
     assert status.code == 3
     found = {}
     for item in status.details:

@@ -10,7 +10,8 @@ import grpc
 import grpc.aio
 
 from codriver import connection
-from codriver.errors import CodriverError, DeadlineExceededError, UnavailableError, from_rpc_error
+from codriver.errors import CodriverError, DeadlineExceededError, UnavailableError
+from codriver.rpc_status import from_rpc_error
 from codriver.v1 import action_pb2, agent_service_pb2, agent_service_pb2_grpc, observation_pb2
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ class AsyncDriveStream:
 
 
 class _EndedCall(grpc.RpcError):
-    """A stream's final status in the shape that :func:`codriver.errors.from_rpc_error` reads."""
+    """A stream's final status in the shape that :func:`codriver.rpc_status.from_rpc_error` reads."""
 
     def __init__(self, code: grpc.StatusCode, details: str, trailing_metadata: Any) -> None:
         super().__init__(details)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Iterator, Type
 import grpc
 
 from codriver import connection
-from codriver.errors import CodriverError, DeadlineExceededError, UnavailableError, from_rpc_error
+from codriver.errors import CodriverError, DeadlineExceededError, UnavailableError
+from codriver.rpc_status import from_rpc_error
 from codriver.v1 import action_pb2, agent_service_pb2, agent_service_pb2_grpc, observation_pb2
 
 if TYPE_CHECKING:

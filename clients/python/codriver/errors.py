@@ -1,15 +1,13 @@
 """Errors of codriver: every one has a reason for programs, a field at fault, and a hint for people.
 
 The same classes are raised by the codecs, by the clients (from a gRPC status) and by servers (into a gRPC
-status), so that an error means the same on both ends of the wire. See docs/protocol.md, "Errors".
+status; ``codriver.rpc_status`` translates), so that an error means the same on both ends of the wire. See
+docs/protocol.md, "Errors".
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, NamedTuple, Sequence, Tuple, Type
-
-if TYPE_CHECKING:
-    import grpc
+from typing import Dict, NamedTuple, Sequence, Tuple, Type
 
 DOMAIN = "codriver.v1"
 """Domain of every ``google.rpc.ErrorInfo`` that codriver sends."""
@@ -239,40 +237,6 @@ def error_class(status_name: str, reason: str = "") -> Type[CodriverError]:
     if special is not None and special.status_name == status_name:
         return special
     return _BY_STATUS.get(status_name, CodriverError)
-
-
-def from_rpc_error(error: grpc.RpcError, waiting_for: str = "") -> CodriverError:
-    """Turns a failed gRPC call into an exception of this module.
-
-    Args:
-        error: What gRPC raised; needs ``code()``, ``details()`` and ``trailing_metadata()``.
-        waiting_for: What the caller was doing, for the message of timeouts and lost connections.
-
-    Returns:
-        The exception to raise, with reason, field, hint, violations and retry delay where the server sent them.
-    """
-    from codriver import rpc_status
-
-    return rpc_status.decode(error, waiting_for)
-
-
-def status_details(error: CodriverError) -> Tuple[Tuple[str, bytes], ...]:
-    """Trailing metadata (``grpc-status-details-bin``) that carries an error's details to the client.
-
-    A server ends a call with
-    ``await context.abort(status_code(error), str(error), trailing_metadata=status_details(error))``.
-    """
-    from codriver import rpc_status
-
-    return rpc_status.encode(error)
-
-
-def status_code(error: CodriverError) -> grpc.StatusCode:
-    """The gRPC status code for an error."""
-    import grpc
-
-    code: grpc.StatusCode = grpc.StatusCode[error.status_name]
-    return code
 
 
 def _one_line(text: str) -> str:

@@ -82,8 +82,20 @@ def _classes() -> Dict[str, Type[Message]]:
     return found
 
 
-def encode(error: CodriverError) -> Tuple[Tuple[str, bytes], ...]:
-    """Trailing metadata for an error; see :func:`codriver.errors.status_details`."""
+def status_code(error: CodriverError) -> grpc.StatusCode:
+    """The gRPC status code for an error."""
+    import grpc
+
+    code: grpc.StatusCode = grpc.StatusCode[error.status_name]
+    return code
+
+
+def status_details(error: CodriverError) -> Tuple[Tuple[str, bytes], ...]:
+    """Trailing metadata (``grpc-status-details-bin``) that carries an error's details to the client.
+
+    A server ends a call with
+    ``await context.abort(status_code(error), str(error), trailing_metadata=status_details(error))``.
+    """
     classes = _classes()
     details: List[Tuple[str, Any]] = []
     info: Any = classes["ErrorInfo"](reason=error.reason, domain=DOMAIN)
@@ -104,15 +116,23 @@ def encode(error: CodriverError) -> Tuple[Tuple[str, bytes], ...]:
                 break
             bad.field_violations.add(field=field, description=description)
         details.append(("BadRequest", bad))
-    code = _code_number(error.status_name)
+    code = int(status_code(error).value[0])
     status: Any = classes["Status"](code=code, message=_cut(str(error), 200))
     for name, detail in details:
         status.details.add(type_url=TYPE_PREFIX + name, value=detail.SerializeToString())
     return ((METADATA_KEY, status.SerializeToString()),)
 
 
-def decode(error: grpc.RpcError, waiting_for: str = "") -> CodriverError:
-    """Exception for a failed call; see :func:`codriver.errors.from_rpc_error`."""
+def from_rpc_error(error: grpc.RpcError, waiting_for: str = "") -> CodriverError:
+    """Turns a failed gRPC call into an exception of ``codriver.errors``.
+
+    Args:
+        error: What gRPC raised; needs ``code()``, ``details()`` and ``trailing_metadata()``.
+        waiting_for: What the caller was doing, for the message of timeouts and lost connections.
+
+    Returns:
+        The exception to raise, with reason, field, hint, violations and retry delay where the server sent them.
+    """
     call: Any = error
     code = call.code() if callable(getattr(call, "code", None)) else None
     name = getattr(code, "name", "UNKNOWN")
@@ -150,12 +170,6 @@ def decode(error: grpc.RpcError, waiting_for: str = "") -> CodriverError:
 def _cut(text: str, limit: int) -> str:
     """The beginning of a text that is at most so many bytes in UTF-8."""
     return text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
-
-
-def _code_number(status_name: str) -> int:
-    import grpc
-
-    return int(grpc.StatusCode[status_name].value[0])
 
 
 def _details(call: Any) -> Dict[str, Any]:

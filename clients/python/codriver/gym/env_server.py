@@ -20,11 +20,10 @@ from codriver.errors import (
     SessionLostError,
     SpecMismatchError,
     UnimplementedError,
-    status_code,
-    status_details,
 )
 from codriver.gym.link import ENDS, Link, Refusal, Row, read_row
 from codriver.gym.listen import listen_on
+from codriver.rpc_status import status_code, status_details
 from codriver.spec import check_action_spec, check_observation_spec, compare_specs, spec_hash
 from codriver.v1 import action_pb2, agent_service_pb2, agent_service_pb2_grpc, observation_pb2
 
