@@ -10,10 +10,11 @@ import sys
 import pytest
 
 from agent_server.policies.card import PolicyCard
-from agent_server.policies.directory import save_policy
+from agent_server.policies.directory import load_card, save_policy
 from agent_server.policies.network import DrivingNetwork
 from agent_server.serve import main
 from agent_server.serve_config import settings
+from codriver.driving import SPEC_HASH
 from codriver.errors import InvalidArgumentError
 
 ARGUMENTS = {"channels": 2, "size": 8, "state_items": 3}
@@ -132,8 +133,12 @@ def test_bad_options(capsys, policy_path, arguments, text):
     assert text in refused(capsys, "--policy", str(policy_path), *arguments)
 
 
-def test_no_policy(capsys):
-    assert "--policy" in refused(capsys)
+def test_without_a_policy_the_shipped_one_is_served():
+    (path,) = settings([]).policies
+    card = load_card(path)
+    assert card.spec_hash == SPEC_HASH
+    assert card.parameters["deployed_actor"] == 1_422_038
+    assert card.metrics["evaluation"]["driving_score"] >= 0.8
 
 
 def test_config_file_and_precedence(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -71,6 +72,8 @@ class Program:
             text=True,
             env={**os.environ, MARK: self.mark, "COLUMNS": "120"},
             start_new_session=True,
+            # A test run in the background of a shell ignores the signal, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     def finish(self, timeout_s: float = 150.0) -> Finished:
