@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+MAX_GRACE_S = 86_400.0
+"""Longest time that clients get to leave."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -39,5 +42,7 @@ class Limits:
         for field in fields(self):
             if getattr(self, field.name) <= 0 and field.name != "drain_grace_s":
                 raise ValueError(f"{field.name} must be more than 0")
+        if not 0 <= self.drain_grace_s <= MAX_GRACE_S:
+            raise ValueError(f"drain_grace_s must be from 0 to {MAX_GRACE_S:g}")
         if self.max_waiting_rows < self.max_rows_per_message:
             raise ValueError("max_waiting_rows must be at least max_rows_per_message")

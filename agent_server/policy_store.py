@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from agent_server.model.jobs import PolicyKey
 from agent_server.policies import PolicyCard
 from agent_server.policies.card import ID_PATTERN
-from codriver.errors import InvalidArgumentError, NotFoundError, SpecMismatchError
+from codriver.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    SpecMismatchError,
+)
 from codriver.spec import compare_specs
 from codriver.v1 import action_pb2, agent_service_pb2, observation_pb2
 
@@ -25,6 +30,21 @@ class LoadedPolicy:
     key: PolicyKey
     card: PolicyCard
     handle: int
+
+    def check_stochastic(self) -> None:
+        """Refuses to sample from a policy without a distribution.
+
+        Raises:
+            FailedPreconditionError: The policy has no exploration noise.
+        """
+        if not self.card.stochastic:
+            raise FailedPreconditionError(
+                f"policy {self.key.policy_id!r} has no exploration noise, "
+                "so SAMPLING_MODE_STOCHASTIC is not possible",
+                reason="NOT_STOCHASTIC",
+                field="sampling_mode",
+                hint="Use SAMPLING_MODE_DETERMINISTIC.",
+            )
 
     @property
     def observation_spec(self) -> observation_pb2.ObservationSpec:

@@ -15,6 +15,8 @@ from codriver.errors import InvalidArgumentError
 SHIPPED_POLICY = Path(__file__).parent / "policies" / "shipped"
 """What is served when nothing else is named."""
 
+MAX_DELAY_MS = 10_000.0
+
 EPILOG = """\
 example:
   codriver serve --policy models/town_bc --listen 127.0.0.1:50051 --listen unix:/tmp/codriver.sock
@@ -134,8 +136,8 @@ def settings(argv: list[str]) -> Settings:
     for name in ("threads", "batch_cap"):
         if given.get(name, 1) < 1:
             raise InvalidArgumentError(f"{name} is {given[name]}; it must be at least 1", field=name)
-    if given.get("max_delay_ms", 0) < 0:
-        raise InvalidArgumentError("max_delay_ms must not be negative", field="max_delay_ms")
+    if not 0 <= given.get("max_delay_ms", 0) <= MAX_DELAY_MS:
+        raise InvalidArgumentError(f"max_delay_ms must be from 0 to {MAX_DELAY_MS:g}", field="max_delay_ms")
     try:
         options = replace(Options(), **given, limits=replace(Limits(), **limits))
     except ValueError as error:

@@ -55,7 +55,8 @@ class ActJob:
         columns: Encoded tensors that are not optional, in the order of the policy's spec.
         received: ``time.monotonic()`` at receipt.
         deadline: When the answer is due, on the same clock; infinity: never.
-        seed: Seed of exploration noise; None: deterministic.
+        seed: Seed of exploration noise; None: all rows are deterministic.
+        sampled: Which rows are sampled, where there is a seed.
         owner: Who waits; the model does not look at it.
         cancelled: True: nobody waits any more.
         started: When the first pass with rows of this job began; 0: not yet, or not known here.
@@ -72,6 +73,7 @@ class ActJob:
     received: float
     deadline: float
     seed: int | None = None
+    sampled: Sequence[bool] = ()
     owner: Any = None
     cancelled: bool = False
     started: float = 0.0

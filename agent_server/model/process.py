@@ -79,6 +79,7 @@ class ModelProcess:
             received=header["received"],
             deadline=math.inf if header["deadline"] is None else header["deadline"],
             seed=header["seed"],
+            sampled=header["sampled"],
             owner=header["id"],
         )
         self._jobs[header["id"]] = job

@@ -82,6 +82,7 @@ class ProcessEngine(asyncio.Protocol):
             "received": job.received,
             "deadline": None if job.deadline == math.inf else job.deadline,
             "seed": job.seed,
+            "sampled": [] if job.seed is None else list(job.sampled),
         }
         self._jobs[self._ids] = job
         self._rows += job.rows

@@ -190,9 +190,9 @@ def _explore(policy: Policy, parts: list[Part[ActJob]], action: NDArray[np.float
         job, end = part.job, row + part.stop - part.start
         if job.seed is not None:
             keys = np.array([job.env, job.episode, job.step], np.uint64).T[part.start : part.stop]
-            action[row:end] = sample_actions(
-                action[row:end], np.array(std, np.float32), low, high, job.seed, keys
-            )
+            wanted = np.array(job.sampled[part.start : part.stop], bool)[:, None]
+            samples = sample_actions(action[row:end], np.array(std, np.float32), low, high, job.seed, keys)
+            action[row:end] = np.where(wanted, samples, action[row:end])
         row = end
 
 

@@ -40,13 +40,8 @@ def agree(request: agent_service_pb2.OpenSessionRequest, store: PolicyStore, lim
     policy = store.find(request.policy.policy_id, request.policy.version)
     _check_spec(request, policy)
     stochastic = request.sampling_mode == action_pb2.SAMPLING_MODE_STOCHASTIC
-    if stochastic and not policy.card.stochastic:
-        raise FailedPreconditionError(
-            f"policy {policy.key.policy_id!r} has no exploration noise, so SAMPLING_MODE_STOCHASTIC is not possible",
-            reason="NOT_STOCHASTIC",
-            field="sampling_mode",
-            hint="Use SAMPLING_MODE_DETERMINISTIC.",
-        )
+    if stochastic:
+        policy.check_stochastic()
     tensors = list(request.observation_spec.tensors)
     wanted = request.frames_in_flight or max(limits.frames_in_flight, request.num_envs)
     return Agreement(

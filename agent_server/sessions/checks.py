@@ -51,10 +51,16 @@ def check_columns(batch: observation_pb2.ObservationBatch, layout: Layout, max_r
         ("applied_action", len(batch.applied_action), rows * layout.dims),
         ("wants_feedback", len(batch.wants_feedback), rows),
         ("observed_at_us", len(batch.observed_at_us), rows),
+        ("sampling_mode", len(batch.sampling_mode), rows),
     )
     for field, got, want in optional:
         if got and got != want:
             raise _malformed(field, f"{field} has {got} entries; {rows} rows need {want}, or none at all")
+    known = action_pb2.SamplingMode.values()
+    if any(mode not in known for mode in batch.sampling_mode):
+        raise _malformed(
+            "sampling_mode", f"sampling_mode has {max(batch.sampling_mode)}, which is no SamplingMode"
+        )
     if len(batch.feedback_context) not in (0, sum(batch.wants_feedback)):
         raise _malformed(
             "feedback_context",
@@ -113,10 +119,11 @@ def same_row(
     row_b: int,
     layout: Layout,
 ) -> bool:
-    """True when two rows carry the same observation, reward and applied action."""
+    """True when two rows carry the same observation, reward, applied action and sampling mode."""
     dims = layout.dims
     return (
         a.step_kind[row_a] == b.step_kind[row_b]
+        and a.sampling_mode[row_a : row_a + 1] == b.sampling_mode[row_b : row_b + 1]
         and a.reward[row_a : row_a + 1] == b.reward[row_b : row_b + 1]
         and a.applied_action[row_a * dims : row_a * dims + dims]
         == b.applied_action[row_b * dims : row_b * dims + dims]

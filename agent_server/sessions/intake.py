@@ -19,6 +19,8 @@ from codriver.errors import NotFoundError, UnavailableError
 from codriver.v1 import action_pb2, observation_pb2
 
 _ALREADY = action_pb2.FRAME_ERROR_REASON_ALREADY_EXISTS
+_UNSPECIFIED = action_pb2.SAMPLING_MODE_UNSPECIFIED
+_STOCHASTIC = action_pb2.SAMPLING_MODE_STOCHASTIC
 
 
 class Intake:
@@ -38,6 +40,7 @@ class Intake:
 
         Raises:
             InvalidArgumentError: The columns do not make rows.
+            FailedPreconditionError: A row wants a sample of a policy that has no exploration noise.
             UnavailableError: The server is stopping.
         """
         session.touch()
@@ -49,6 +52,8 @@ class Intake:
         except NotFoundError as error:
             refused = Refusal(action_pb2.FRAME_ERROR_REASON_POLICY_FAILED, "", str(error))
             return self._refuse_all(exchange, rows, refused)
+        if _STOCHASTIC in request.sampling_mode:
+            policy.check_stochastic()
         data = [column.data for column in request.tensors]
         wrong = checks.check_sizes(request, data, layout, rows) or self._no_room(rows)
         if wrong is not None:
@@ -159,6 +164,7 @@ def _job(
                 Column(b"".join(cells), None if size is not None else [len(cell) for cell in cells])
             )
     env, episode, step = request.env, request.episode, request.step
+    sampled = _sampled(exchange, range(len(env)) if only is None else only)
     return ActJob(
         model=policy.handle,
         policy=policy.key,
@@ -169,9 +175,18 @@ def _job(
         columns=columns,
         received=exchange.received,
         deadline=exchange.deadline,
-        seed=agreement.seed if agreement.stochastic else None,
+        seed=agreement.seed if any(sampled) else None,
+        sampled=sampled,
         owner=exchange,
     )
+
+
+def _sampled(exchange: Exchange, rows: Sequence[int]) -> list[bool]:
+    """Which rows get a sample of the policy's distribution, by their own mode or else the session's."""
+    modes, default = exchange.request.sampling_mode, exchange.session.agreement.stochastic
+    if not modes:
+        return [default] * len(rows)
+    return [default if modes[row] == _UNSPECIFIED else modes[row] == _STOCHASTIC for row in rows]
 
 
 def _duplicate(env: int) -> Refusal:

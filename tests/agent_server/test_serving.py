@@ -115,6 +115,28 @@ def test_stochastic_sampling_is_repeatable_and_per_session(start, kit):
     assert answers[3] == [0.5, 0.0, 0.5, 0.0] and answers[0][0] != answers[0][2]
 
 
+def test_each_row_may_say_how_it_is_sampled(start, kit):
+    modes = kit.action_pb2.SamplingMode
+    stub = start.connect(start([kit.make_policy(std=(0.1, 0.1))]))
+    batch = kit.rows((0, 0, 0), (1, 0, 0), (2, 0, 0))
+    whole = list(
+        kit.Driver(stub, sampling_mode=modes.Value("SAMPLING_MODE_STOCHASTIC"), seed=1).ask(batch).action
+    )
+    batch.sampling_mode.extend([0, 2, 1])  # the session's, a sample, the mode of the distribution
+    own = list(kit.Driver(stub, seed=1).ask(batch).action)
+    assert own[:2] == own[4:] == [0.5, 0.0]
+    assert own[2:4] == whole[2:4] != [0.5, 0.0]
+
+
+def test_a_row_cannot_sample_a_policy_without_noise(start, kit):
+    driver = kit.Driver(start.connect(start()))
+    batch = kit.rows((0, 0, 0))
+    batch.sampling_mode.append(kit.action_pb2.SAMPLING_MODE_STOCHASTIC)
+    driver.send(batch)
+    status, reason, error = kit.failure(driver.done)
+    assert (status, reason) == ("FAILED_PRECONDITION", "NOT_STOCHASTIC") and "DETERMINISTIC" in str(error)
+
+
 def test_close_session_counts_and_ends_the_stream(start, kit):
     stub = start.connect(start())
     driver = kit.Driver(stub)

@@ -84,6 +84,7 @@ class BatchEncoder:
         wants_feedback: Sequence[bool] | None = None,
         feedback_context: Sequence[observation_pb2.FeedbackContext] = (),
         observed_at_us: Sequence[int] | None = None,
+        sampling_mode: Sequence[int] | None = None,
     ) -> observation_pb2.ObservationBatch:
         """One message for N rows.
 
@@ -100,6 +101,7 @@ class BatchEncoder:
             wants_feedback: Which rows want feedback.
             feedback_context: One for each row that does.
             observed_at_us: (N,) client's monotonic clock.
+            sampling_mode: ``SamplingMode`` of each row. None: the session's.
 
         Raises:
             TensorError: A tensor is missing, unknown, or does not fit the spec.
@@ -125,6 +127,9 @@ class BatchEncoder:
         if observed_at_us is not None:
             _check_length("observed_at_us", len(observed_at_us), count)
             batch.observed_at_us.extend(observed_at_us)
+        if sampling_mode is not None:
+            _check_length("sampling_mode", len(sampling_mode), count)
+            batch.sampling_mode.extend(sampling_mode)  # type: ignore[arg-type]
         self._add_tensors(batch, tensors, present or {}, count)
         return batch
 

@@ -11,24 +11,25 @@ from google.protobuf import symbol_database as _symbol_database
 _sym_db = _symbol_database.Default()
 
 
+from codriver.v1 import action_pb2 as codriver_dot_v1_dot_action__pb2
 from codriver.v1 import tensor_pb2 as codriver_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63odriver/v1/observation.proto\x12\x0b\x63odriver.v1\x1a\x18\x63odriver/v1/tensor.proto\";\n\x0fObservationSpec\x12(\n\x07tensors\x18\x01 \x03(\x0b\x32\x17.codriver.v1.TensorSpec\"\xa4\x02\n\x10ObservationBatch\x12\x0b\n\x03\x65nv\x18\x01 \x03(\r\x12\x0f\n\x07\x65pisode\x18\x02 \x03(\x04\x12\x0c\n\x04step\x18\x03 \x03(\x04\x12(\n\tstep_kind\x18\x04 \x03(\x0e\x32\x15.codriver.v1.StepKind\x12\x0e\n\x06reward\x18\x05 \x03(\x02\x12\x16\n\x0e\x61pplied_action\x18\x06 \x03(\x02\x12*\n\x07tensors\x18\x07 \x03(\x0b\x32\x19.codriver.v1.TensorColumn\x12\x16\n\x0ewants_feedback\x18\x08 \x03(\x08\x12\x36\n\x10\x66\x65\x65\x64\x62\x61\x63k_context\x18\t \x03(\x0b\x32\x1c.codriver.v1.FeedbackContext\x12\x16\n\x0eobserved_at_us\x18\n \x03(\x04\"\x80\x01\n\x0f\x46\x65\x65\x64\x62\x61\x63kContext\x12*\n\x07\x63ommand\x18\x01 \x01(\x0e\x32\x19.codriver.v1.RouteCommand\x12\x19\n\x11\x66orward_speed_mps\x18\x02 \x01(\x02\x12\x12\n\ntarget_x_m\x18\x03 \x01(\x02\x12\x12\n\ntarget_y_m\x18\x04 \x01(\x02*\x80\x01\n\x08StepKind\x12\x19\n\x15STEP_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTEP_KIND_FIRST\x10\x01\x12\x11\n\rSTEP_KIND_MID\x10\x02\x12\x18\n\x14STEP_KIND_TERMINATED\x10\x03\x12\x17\n\x13STEP_KIND_TRUNCATED\x10\x04*\xe2\x01\n\x0cRouteCommand\x12\x1d\n\x19ROUTE_COMMAND_UNSPECIFIED\x10\x00\x12\x16\n\x12ROUTE_COMMAND_LEFT\x10\x01\x12\x17\n\x13ROUTE_COMMAND_RIGHT\x10\x02\x12\x1a\n\x16ROUTE_COMMAND_STRAIGHT\x10\x03\x12\x1d\n\x19ROUTE_COMMAND_LANE_FOLLOW\x10\x04\x12\"\n\x1eROUTE_COMMAND_CHANGE_LANE_LEFT\x10\x05\x12#\n\x1fROUTE_COMMAND_CHANGE_LANE_RIGHT\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63odriver/v1/observation.proto\x12\x0b\x63odriver.v1\x1a\x18\x63odriver/v1/action.proto\x1a\x18\x63odriver/v1/tensor.proto\";\n\x0fObservationSpec\x12(\n\x07tensors\x18\x01 \x03(\x0b\x32\x17.codriver.v1.TensorSpec\"\xd6\x02\n\x10ObservationBatch\x12\x0b\n\x03\x65nv\x18\x01 \x03(\r\x12\x0f\n\x07\x65pisode\x18\x02 \x03(\x04\x12\x0c\n\x04step\x18\x03 \x03(\x04\x12(\n\tstep_kind\x18\x04 \x03(\x0e\x32\x15.codriver.v1.StepKind\x12\x0e\n\x06reward\x18\x05 \x03(\x02\x12\x16\n\x0e\x61pplied_action\x18\x06 \x03(\x02\x12*\n\x07tensors\x18\x07 \x03(\x0b\x32\x19.codriver.v1.TensorColumn\x12\x16\n\x0ewants_feedback\x18\x08 \x03(\x08\x12\x36\n\x10\x66\x65\x65\x64\x62\x61\x63k_context\x18\t \x03(\x0b\x32\x1c.codriver.v1.FeedbackContext\x12\x16\n\x0eobserved_at_us\x18\n \x03(\x04\x12\x30\n\rsampling_mode\x18\x0b \x03(\x0e\x32\x19.codriver.v1.SamplingMode\"\x80\x01\n\x0f\x46\x65\x65\x64\x62\x61\x63kContext\x12*\n\x07\x63ommand\x18\x01 \x01(\x0e\x32\x19.codriver.v1.RouteCommand\x12\x19\n\x11\x66orward_speed_mps\x18\x02 \x01(\x02\x12\x12\n\ntarget_x_m\x18\x03 \x01(\x02\x12\x12\n\ntarget_y_m\x18\x04 \x01(\x02*\x80\x01\n\x08StepKind\x12\x19\n\x15STEP_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTEP_KIND_FIRST\x10\x01\x12\x11\n\rSTEP_KIND_MID\x10\x02\x12\x18\n\x14STEP_KIND_TERMINATED\x10\x03\x12\x17\n\x13STEP_KIND_TRUNCATED\x10\x04*\xe2\x01\n\x0cRouteCommand\x12\x1d\n\x19ROUTE_COMMAND_UNSPECIFIED\x10\x00\x12\x16\n\x12ROUTE_COMMAND_LEFT\x10\x01\x12\x17\n\x13ROUTE_COMMAND_RIGHT\x10\x02\x12\x1a\n\x16ROUTE_COMMAND_STRAIGHT\x10\x03\x12\x1d\n\x19ROUTE_COMMAND_LANE_FOLLOW\x10\x04\x12\"\n\x1eROUTE_COMMAND_CHANGE_LANE_LEFT\x10\x05\x12#\n\x1fROUTE_COMMAND_CHANGE_LANE_RIGHT\x10\x06\x62\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'codriver.v1.observation_pb2', globals())
 if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
-  _STEPKIND._serialized_start=560
-  _STEPKIND._serialized_end=688
-  _ROUTECOMMAND._serialized_start=691
-  _ROUTECOMMAND._serialized_end=917
-  _OBSERVATIONSPEC._serialized_start=72
-  _OBSERVATIONSPEC._serialized_end=131
-  _OBSERVATIONBATCH._serialized_start=134
-  _OBSERVATIONBATCH._serialized_end=426
-  _FEEDBACKCONTEXT._serialized_start=429
-  _FEEDBACKCONTEXT._serialized_end=557
+  _STEPKIND._serialized_start=636
+  _STEPKIND._serialized_end=764
+  _ROUTECOMMAND._serialized_start=767
+  _ROUTECOMMAND._serialized_end=993
+  _OBSERVATIONSPEC._serialized_start=98
+  _OBSERVATIONSPEC._serialized_end=157
+  _OBSERVATIONBATCH._serialized_start=160
+  _OBSERVATIONBATCH._serialized_end=502
+  _FEEDBACKCONTEXT._serialized_start=505
+  _FEEDBACKCONTEXT._serialized_end=633
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from codriver.v1 import action_pb2 as _action_pb2
 from codriver.v1 import tensor_pb2 as _tensor_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -32,13 +33,14 @@ class FeedbackContext(_message.Message):
     def __init__(self, command: _Optional[_Union[RouteCommand, str]] = ..., forward_speed_mps: _Optional[float] = ..., target_x_m: _Optional[float] = ..., target_y_m: _Optional[float] = ...) -> None: ...
 
 class ObservationBatch(_message.Message):
-    __slots__ = ["applied_action", "env", "episode", "feedback_context", "observed_at_us", "reward", "step", "step_kind", "tensors", "wants_feedback"]
+    __slots__ = ["applied_action", "env", "episode", "feedback_context", "observed_at_us", "reward", "sampling_mode", "step", "step_kind", "tensors", "wants_feedback"]
     APPLIED_ACTION_FIELD_NUMBER: _ClassVar[int]
     ENV_FIELD_NUMBER: _ClassVar[int]
     EPISODE_FIELD_NUMBER: _ClassVar[int]
     FEEDBACK_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     OBSERVED_AT_US_FIELD_NUMBER: _ClassVar[int]
     REWARD_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_MODE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     STEP_KIND_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
@@ -49,11 +51,12 @@ class ObservationBatch(_message.Message):
     feedback_context: _containers.RepeatedCompositeFieldContainer[FeedbackContext]
     observed_at_us: _containers.RepeatedScalarFieldContainer[int]
     reward: _containers.RepeatedScalarFieldContainer[float]
+    sampling_mode: _containers.RepeatedScalarFieldContainer[_action_pb2.SamplingMode]
     step: _containers.RepeatedScalarFieldContainer[int]
     step_kind: _containers.RepeatedScalarFieldContainer[StepKind]
     tensors: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.TensorColumn]
     wants_feedback: _containers.RepeatedScalarFieldContainer[bool]
-    def __init__(self, env: _Optional[_Iterable[int]] = ..., episode: _Optional[_Iterable[int]] = ..., step: _Optional[_Iterable[int]] = ..., step_kind: _Optional[_Iterable[_Union[StepKind, str]]] = ..., reward: _Optional[_Iterable[float]] = ..., applied_action: _Optional[_Iterable[float]] = ..., tensors: _Optional[_Iterable[_Union[_tensor_pb2.TensorColumn, _Mapping]]] = ..., wants_feedback: _Optional[_Iterable[bool]] = ..., feedback_context: _Optional[_Iterable[_Union[FeedbackContext, _Mapping]]] = ..., observed_at_us: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, env: _Optional[_Iterable[int]] = ..., episode: _Optional[_Iterable[int]] = ..., step: _Optional[_Iterable[int]] = ..., step_kind: _Optional[_Iterable[_Union[StepKind, str]]] = ..., reward: _Optional[_Iterable[float]] = ..., applied_action: _Optional[_Iterable[float]] = ..., tensors: _Optional[_Iterable[_Union[_tensor_pb2.TensorColumn, _Mapping]]] = ..., wants_feedback: _Optional[_Iterable[bool]] = ..., feedback_context: _Optional[_Iterable[_Union[FeedbackContext, _Mapping]]] = ..., observed_at_us: _Optional[_Iterable[int]] = ..., sampling_mode: _Optional[_Iterable[_Union[_action_pb2.SamplingMode, str]]] = ...) -> None: ...
 
 class ObservationSpec(_message.Message):
     __slots__ = ["tensors"]
