@@ -93,6 +93,7 @@ def join_rows(rows: list[Row]) -> observation_pb2.ObservationBatch:
         joined.wants_feedback.extend(batch.wants_feedback)
         joined.feedback_context.extend(batch.feedback_context)
         joined.observed_at_us.extend(batch.observed_at_us)
+        joined.sampling_mode.extend(batch.sampling_mode)
     for position in range(len(rows[0].batch.tensors)):
         column = joined.tensors.add()
         parts = [row.batch.tensors[position] for row in rows]
