@@ -19,8 +19,10 @@ FORBIDDEN = {
     "codriver": {"sim_clients", "agent_server", "feedback_service", "torch", "cv2", "libsumo"},
     "sim_clients": {"agent_server", "feedback_service", "torch"},
     "agent_server": {"sim_clients", "feedback_service", "libsumo", "traci", "carla", "cv2"},
-    "feedback_service": {"sim_clients", "agent_server", "torch", "transformers"},
+    "feedback_service": {"sim_clients", "agent_server", "libsumo", "cv2"},
 }
+IN_THE_COACH_ENVIRONMENT = ("models", "finetune", "measure", "bench")
+"""Folders of the feedback service with files that run beside torch, transformers and open_clip (.venv-coach)."""
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
@@ -43,6 +45,17 @@ def test_programs_meet_only_in_the_contract(room):
         str(path.relative_to(ROOT)): sorted(found)
         for path in files
         if (found := imports(path) & FORBIDDEN[room])
+    }
+    assert not offences
+
+
+def test_the_feedback_service_itself_needs_no_model_library():
+    heavy = {"torch", "torchvision", "transformers", "open_clip"}
+    room = ROOMS["feedback_service"]
+    offences = {
+        str(path.relative_to(ROOT)): sorted(found)
+        for path in room.rglob("*.py")
+        if path.relative_to(room).parts[0] not in IN_THE_COACH_ENVIRONMENT and (found := imports(path) & heavy)
     }
     assert not offences
 

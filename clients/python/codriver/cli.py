@@ -21,6 +21,7 @@ from codriver.errors import CodriverError
 GROUP = "codriver.commands"
 _EXTRAS = {
     "serve": ("torch", "safetensors", "grpc_health", "grpc_reflection"),
+    "feedback": ("tritonclient", "prometheus_client"),
     "sumo": ("libsumo", "sumolib", "cv2"),
     "carla": ("carla",),
     "train": ("gymnasium",),

@@ -16,7 +16,7 @@ from codriver.v1 import observation_pb2 as codriver_dot_v1_dot_observation__pb2
 from codriver.v1 import tensor_pb2 as codriver_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"codriver/v1/feedback_service.proto\x12\x0b\x63odriver.v1\x1a\x1a\x63odriver/v1/feedback.proto\x1a\x1d\x63odriver/v1/observation.proto\x1a\x18\x63odriver/v1/tensor.proto\"\x14\n\x12ListCoachesRequest\"\xba\x01\n\tCoachInfo\x12\r\n\x05\x63oach\x18\x01 \x01(\t\x12\'\n\x04kind\x18\x02 \x01(\x0e\x32\x19.codriver.v1.FeedbackKind\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\r\n\x05ready\x18\x05 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12-\n\x0cpicture_spec\x18\x07 \x01(\x0b\x32\x17.codriver.v1.TensorSpec\"_\n\x13ListCoachesResponse\x12\'\n\x07\x63oaches\x18\x01 \x03(\x0b\x32\x16.codriver.v1.CoachInfo\x12\x1f\n\x17max_pending_per_session\x18\x02 \x01(\r\"\xdd\x01\n\x11\x41nnotationRequest\x12%\n\x03key\x18\x01 \x01(\x0b\x32\x18.codriver.v1.FeedbackKey\x12\r\n\x05\x63oach\x18\x02 \x01(\t\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x19.codriver.v1.FeedbackKind\x12\x0f\n\x07picture\x18\x04 \x01(\x0c\x12-\n\x07\x63ontext\x18\x05 \x01(\x0b\x32\x1c.codriver.v1.FeedbackContext\x12\x12\n\ntimeout_ms\x18\x06 \x01(\r\x12\x15\n\rmax_age_steps\x18\x07 \x01(\x04\"7\n\x0b\x45nvProgress\x12(\n\x06latest\x18\x01 \x01(\x0b\x32\x18.codriver.v1.FeedbackKey\"8\n\x0e\x43\x61ncelRequests\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.codriver.v1.FeedbackKey\"\xdd\x01\n\x0f\x41nnotateRequest\x12/\n\x0cpicture_spec\x18\x01 \x01(\x0b\x32\x17.codriver.v1.TensorSpecH\x00\x12\x31\n\x07request\x18\x02 \x01(\x0b\x32\x1e.codriver.v1.AnnotationRequestH\x00\x12,\n\x08progress\x18\x03 \x01(\x0b\x32\x18.codriver.v1.EnvProgressH\x00\x12-\n\x06\x63\x61ncel\x18\x04 \x01(\x0b\x32\x1b.codriver.v1.CancelRequestsH\x00\x42\t\n\x07message\"L\n\x10\x41nnotateResponse\x12\'\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x03(\x0b\x32\x15.codriver.v1.Feedback\x12\x0f\n\x07\x63redits\x18\x02 \x01(\r2\xb0\x01\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12P\n\x0bListCoaches\x12\x1f.codriver.v1.ListCoachesRequest\x1a .codriver.v1.ListCoachesResponse\x12K\n\x08\x41nnotate\x12\x1c.codriver.v1.AnnotateRequest\x1a\x1d.codriver.v1.AnnotateResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"codriver/v1/feedback_service.proto\x12\x0b\x63odriver.v1\x1a\x1a\x63odriver/v1/feedback.proto\x1a\x1d\x63odriver/v1/observation.proto\x1a\x18\x63odriver/v1/tensor.proto\"\x14\n\x12ListCoachesRequest\"\xba\x01\n\tCoachInfo\x12\r\n\x05\x63oach\x18\x01 \x01(\t\x12\'\n\x04kind\x18\x02 \x01(\x0e\x32\x19.codriver.v1.FeedbackKind\x12\x10\n\x08model_id\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\r\n\x05ready\x18\x05 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12-\n\x0cpicture_spec\x18\x07 \x01(\x0b\x32\x17.codriver.v1.TensorSpec\"|\n\x13ListCoachesResponse\x12\'\n\x07\x63oaches\x18\x01 \x03(\x0b\x32\x16.codriver.v1.CoachInfo\x12\x1f\n\x17max_pending_per_session\x18\x02 \x01(\r\x12\x1b\n\x13service_instance_id\x18\x03 \x01(\t\"\xdd\x01\n\x11\x41nnotationRequest\x12%\n\x03key\x18\x01 \x01(\x0b\x32\x18.codriver.v1.FeedbackKey\x12\r\n\x05\x63oach\x18\x02 \x01(\t\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x19.codriver.v1.FeedbackKind\x12\x0f\n\x07picture\x18\x04 \x01(\x0c\x12-\n\x07\x63ontext\x18\x05 \x01(\x0b\x32\x1c.codriver.v1.FeedbackContext\x12\x12\n\ntimeout_ms\x18\x06 \x01(\r\x12\x15\n\rmax_age_steps\x18\x07 \x01(\x04\"7\n\x0b\x45nvProgress\x12(\n\x06latest\x18\x01 \x01(\x0b\x32\x18.codriver.v1.FeedbackKey\"F\n\x12\x41nnotationRequests\x12\x30\n\x08requests\x18\x01 \x03(\x0b\x32\x1e.codriver.v1.AnnotationRequest\"8\n\x0e\x43\x61ncelRequests\x12&\n\x04keys\x18\x01 \x03(\x0b\x32\x18.codriver.v1.FeedbackKey\"\xe5\x01\n\x0f\x41nnotateRequest\x12/\n\x0cpicture_spec\x18\x01 \x01(\x0b\x32\x17.codriver.v1.TensorSpecH\x00\x12\x33\n\x08requests\x18\x05 \x01(\x0b\x32\x1f.codriver.v1.AnnotationRequestsH\x00\x12,\n\x08progress\x18\x03 \x01(\x0b\x32\x18.codriver.v1.EnvProgressH\x00\x12-\n\x06\x63\x61ncel\x18\x04 \x01(\x0b\x32\x1b.codriver.v1.CancelRequestsH\x00\x42\t\n\x07messageJ\x04\x08\x02\x10\x03\"L\n\x10\x41nnotateResponse\x12\'\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x03(\x0b\x32\x15.codriver.v1.Feedback\x12\x0f\n\x07\x63redits\x18\x02 \x01(\r2\xb0\x01\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12P\n\x0bListCoaches\x12\x1f.codriver.v1.ListCoachesRequest\x1a .codriver.v1.ListCoachesResponse\x12K\n\x08\x41nnotate\x12\x1c.codriver.v1.AnnotateRequest\x1a\x1d.codriver.v1.AnnotateResponse(\x01\x30\x01\x62\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'codriver.v1.feedback_service_pb2', globals())
@@ -28,17 +28,19 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _COACHINFO._serialized_start=159
   _COACHINFO._serialized_end=345
   _LISTCOACHESRESPONSE._serialized_start=347
-  _LISTCOACHESRESPONSE._serialized_end=442
-  _ANNOTATIONREQUEST._serialized_start=445
-  _ANNOTATIONREQUEST._serialized_end=666
-  _ENVPROGRESS._serialized_start=668
-  _ENVPROGRESS._serialized_end=723
-  _CANCELREQUESTS._serialized_start=725
-  _CANCELREQUESTS._serialized_end=781
-  _ANNOTATEREQUEST._serialized_start=784
-  _ANNOTATEREQUEST._serialized_end=1005
-  _ANNOTATERESPONSE._serialized_start=1007
-  _ANNOTATERESPONSE._serialized_end=1083
-  _FEEDBACKSERVICE._serialized_start=1086
-  _FEEDBACKSERVICE._serialized_end=1262
+  _LISTCOACHESRESPONSE._serialized_end=471
+  _ANNOTATIONREQUEST._serialized_start=474
+  _ANNOTATIONREQUEST._serialized_end=695
+  _ENVPROGRESS._serialized_start=697
+  _ENVPROGRESS._serialized_end=752
+  _ANNOTATIONREQUESTS._serialized_start=754
+  _ANNOTATIONREQUESTS._serialized_end=824
+  _CANCELREQUESTS._serialized_start=826
+  _CANCELREQUESTS._serialized_end=882
+  _ANNOTATEREQUEST._serialized_start=885
+  _ANNOTATEREQUEST._serialized_end=1114
+  _ANNOTATERESPONSE._serialized_start=1116
+  _ANNOTATERESPONSE._serialized_end=1192
+  _FEEDBACKSERVICE._serialized_start=1195
+  _FEEDBACKSERVICE._serialized_end=1371
 # @@protoc_insertion_point(module_scope)

@@ -9,16 +9,16 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AnnotateRequest(_message.Message):
-    __slots__ = ["cancel", "picture_spec", "progress", "request"]
+    __slots__ = ["cancel", "picture_spec", "progress", "requests"]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     PICTURE_SPEC_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
-    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
     cancel: CancelRequests
     picture_spec: _tensor_pb2.TensorSpec
     progress: EnvProgress
-    request: AnnotationRequest
-    def __init__(self, picture_spec: _Optional[_Union[_tensor_pb2.TensorSpec, _Mapping]] = ..., request: _Optional[_Union[AnnotationRequest, _Mapping]] = ..., progress: _Optional[_Union[EnvProgress, _Mapping]] = ..., cancel: _Optional[_Union[CancelRequests, _Mapping]] = ...) -> None: ...
+    requests: AnnotationRequests
+    def __init__(self, picture_spec: _Optional[_Union[_tensor_pb2.TensorSpec, _Mapping]] = ..., requests: _Optional[_Union[AnnotationRequests, _Mapping]] = ..., progress: _Optional[_Union[EnvProgress, _Mapping]] = ..., cancel: _Optional[_Union[CancelRequests, _Mapping]] = ...) -> None: ...
 
 class AnnotateResponse(_message.Message):
     __slots__ = ["credits", "feedback"]
@@ -45,6 +45,12 @@ class AnnotationRequest(_message.Message):
     picture: bytes
     timeout_ms: int
     def __init__(self, key: _Optional[_Union[_feedback_pb2.FeedbackKey, _Mapping]] = ..., coach: _Optional[str] = ..., kind: _Optional[_Union[_feedback_pb2.FeedbackKind, str]] = ..., picture: _Optional[bytes] = ..., context: _Optional[_Union[_observation_pb2.FeedbackContext, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., max_age_steps: _Optional[int] = ...) -> None: ...
+
+class AnnotationRequests(_message.Message):
+    __slots__ = ["requests"]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[AnnotationRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[AnnotationRequest, _Mapping]]] = ...) -> None: ...
 
 class CancelRequests(_message.Message):
     __slots__ = ["keys"]
@@ -81,9 +87,11 @@ class ListCoachesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListCoachesResponse(_message.Message):
-    __slots__ = ["coaches", "max_pending_per_session"]
+    __slots__ = ["coaches", "max_pending_per_session", "service_instance_id"]
     COACHES_FIELD_NUMBER: _ClassVar[int]
     MAX_PENDING_PER_SESSION_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     coaches: _containers.RepeatedCompositeFieldContainer[CoachInfo]
     max_pending_per_session: int
-    def __init__(self, coaches: _Optional[_Iterable[_Union[CoachInfo, _Mapping]]] = ..., max_pending_per_session: _Optional[int] = ...) -> None: ...
+    service_instance_id: str
+    def __init__(self, coaches: _Optional[_Iterable[_Union[CoachInfo, _Mapping]]] = ..., max_pending_per_session: _Optional[int] = ..., service_instance_id: _Optional[str] = ...) -> None: ...
