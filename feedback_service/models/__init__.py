@@ -1,0 +1,1 @@
+"""The models behind Triton: CLIP and vision-language models. Needs the models' environment (``.venv-coach``)."""
