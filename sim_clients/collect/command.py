@@ -88,6 +88,11 @@ def parser() -> argparse.ArgumentParser:
         help="write a shard when it has this many rows; an interruption loses less than one (default: %(default)s)",
     )
     parser.add_argument("--keep-violations", action="store_true", help="do not cut what led to a violation")
+    parser.add_argument(
+        "--speed-bin-oracle",
+        action="store_true",
+        help="also store what the expert would do if it knew the speed only as one of the coaches' four bins",
+    )
     parser.add_argument("--no-pictures", action="store_true", help="leave out the 192x192 pictures")
     parser.add_argument("--json", action="store_true", help="print what was recorded as JSON")
     return parser
@@ -186,6 +191,7 @@ def _collect(arguments: argparse.Namespace) -> tuple[Manifest, int]:
         "expert_share": arguments.expert_share if arguments.policy else 1.0,
         "steer_noise": arguments.steer_noise,
         "speed_noise": arguments.speed_noise,
+        **({"speed_bin_oracle": True} if arguments.speed_bin_oracle else {}),
     }
     dropped = DroppedEpisodes(arguments.out, provenance)
     known: Container[str] = frozenset() if arguments.keep_violations else dropped
@@ -194,6 +200,7 @@ def _collect(arguments: argparse.Namespace) -> tuple[Manifest, int]:
         str(arguments.out),
         pictures=not arguments.no_pictures,
         cut_violations=not arguments.keep_violations,
+        speed_bin_labels=arguments.speed_bin_oracle,
         provenance=provenance,
         rows_per_shard=arguments.rows_per_shard,
     )

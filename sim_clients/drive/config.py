@@ -35,6 +35,7 @@ class Recording:
         pictures: True stores the 192x192 picture of every row.
         cut_violations: True cuts what led to a violation, as Found-RL's data does; False keeps it
             (the mistakes of a learner are what its expert is asked about).
+        speed_bin_labels: True also stores what the expert would do if it knew the speed only as its bin.
         provenance: JSON-able facts for the manifest.
         rows_per_shard: A shard is written, and its episodes are safe, when it has at least this many rows.
     """
@@ -42,6 +43,7 @@ class Recording:
     directory: str
     pictures: bool = True
     cut_violations: bool = True
+    speed_bin_labels: bool = False
     provenance: dict[str, object] = field(default_factory=dict)
     rows_per_shard: int = 4096
 

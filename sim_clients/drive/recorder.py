@@ -23,6 +23,7 @@ VIOLATION_CUT_STEPS = 300
 BLOCKED_CUT_STEPS = 600
 """Steps dropped before the end of an episode that was blocked (the same)."""
 _MIN_ROWS = 2
+_NO_LABEL = np.full(2, np.nan, np.float32)
 _PALETTES = [bytes(levels) for levels in MASK_LEVELS]
 
 
@@ -79,6 +80,7 @@ class EpisodeRecorder:
         label: NDArray[np.float32],
         applied: NDArray[np.float32],
         following: StepResult,
+        speed_bin_label: NDArray[np.float32] | None = None,
     ) -> None:
         """Adds a transition.
 
@@ -87,11 +89,17 @@ class EpisodeRecorder:
             label: (2,) what the expert would do there.
             applied: (2,) action applied there.
             following: The step that followed.
+            speed_bin_label: (2,) what the expert would do if it knew the speed only as its bin, where that is stored.
         """
         self._rows.append(self._row(result, label, applied, following.terms.total))
+        if self._recording.speed_bin_labels:
+            self._rows[-1]["expert_action_speed_bin"] = (
+                _NO_LABEL if speed_bin_label is None else speed_bin_label
+            )
         if following.kind.last:
-            no_label = np.full(2, np.nan, np.float32)
-            self._rows.append(self._row(following, no_label, np.zeros(2, np.float32), 0.0))
+            self._rows.append(self._row(following, _NO_LABEL, np.zeros(2, np.float32), 0.0))
+            if self._recording.speed_bin_labels:
+                self._rows[-1]["expert_action_speed_bin"] = _NO_LABEL
 
     def _row(
         self, result: StepResult, label: NDArray[np.float32], applied: NDArray[np.float32], reward: float

@@ -17,6 +17,7 @@ from sim_clients.drive.rows import RowEncoder, hide, row_info
 from sim_clients.environment import DrivingEnvironment, StepResult
 from sim_clients.expert.blind import BlindDriver
 from sim_clients.expert.expert import Expert
+from sim_clients.expert.speed_bin import act_on_speed_bin
 from sim_clients.simulator import EpisodeTask, SimulatorError
 from sim_clients.simulators import load_simulator
 
@@ -53,6 +54,7 @@ class Worker:
         self._task: EpisodeTask | None = None
         self._result: StepResult | None = None
         self._label: NDArray[np.float32] = np.zeros(2, np.float32)
+        self._speed_bin_label: NDArray[np.float32] | None = None
         self._expert_drives = False
 
     def begin(self, task: EpisodeTask, episode: int) -> Row:
@@ -80,7 +82,7 @@ class Worker:
         self._result = self._environment.step(applied)
         self._step += 1
         if self._recorder is not None:
-            self._recorder.add(before, self._label, applied, self._result)
+            self._recorder.add(before, self._label, applied, self._result, self._speed_bin_label)
         return self._row()
 
     def _choose(self, action: NDArray[np.float32] | None) -> NDArray[np.float32]:
@@ -88,6 +90,8 @@ class Worker:
         assert result is not None
         if self._labels:
             self._label = self._expert.act(result.scene, result.report)
+        if self._config.recording is not None and self._config.recording.speed_bin_labels:
+            self._speed_bin_label = act_on_speed_bin(self._expert, result.scene, result.report)
         if self._config.driver == "blind":
             return self._driver.act(result.scene, result.report)
         if action is None:

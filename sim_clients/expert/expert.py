@@ -77,15 +77,26 @@ class Expert:
         """
         decision = self.decide(scene, report)
         self.last_decision = decision
+        return self._action(scene, decision)
+
+    def act_if(self, scene: Scene, report: RuleReport) -> NDArray[np.float32]:
+        """Returns what :meth:`act` would, and remembers nothing (see :meth:`consider`)."""
+        return self._action(scene, self.consider(scene, report))
+
+    def _action(self, scene: Scene, decision: Decision) -> NDArray[np.float32]:
         throttle = pedal(decision.acceleration, scene.ego.speed_mps, self._model)
         return np.array([throttle, decision.steer], np.float32)
 
     def decide(self, scene: Scene, report: RuleReport) -> Decision:
         """Returns acceleration and steer with the reason. Arguments as for :meth:`act`."""
+        if scene.ego.speed_mps > 0.5 or scene.time_s < self._moved_s:
+            self._moved_s = scene.time_s
+        return self.consider(scene, report)
+
+    def consider(self, scene: Scene, report: RuleReport) -> Decision:
+        """Decides as :meth:`decide` does and remembers nothing: for scenes that are not quite what happened."""
         curve = self._follow_route(scene)
         ego, settings = scene.ego, self.settings
-        if ego.speed_mps > 0.5 or scene.time_s < self._moved_s:
-            self._moved_s = scene.time_s
         distance, lateral = curve.project(ego.x, ego.y, report.progress.distance_m)
         path = path_ahead(curve, ego, distance, lateral, settings.look_ahead)
         limits = speed_limits(path, settings.speed, settings.lateral_acceleration, settings.deceleration)

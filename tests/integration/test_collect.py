@@ -23,7 +23,7 @@ def collected(tmp_path_factory):
     out = tmp_path_factory.mktemp("collect") / "data"
     command = (
         "collect", "--out", out, *SMALL_TOWN, "--episodes", str(EPISODES), "--envs", "2", "--max-seconds", "8",
-        "--rows-per-shard", "50", "--steer-noise", "0.4", "--traffic-spread", "0", "--json",
+        "--rows-per-shard", "50", "--steer-noise", "0.4", "--traffic-spread", "0", "--speed-bin-oracle", "--json",
     )  # fmt: skip
     program = Program(*command)
     assert wait_until(lambda: list(out.glob("manifest-*.json")) != [], 100.0)
@@ -71,6 +71,9 @@ def test_labels_and_applied_actions(collected):
     labels, applied = table["expert_action"][~last], table["applied_action"][~last]
     assert np.isfinite(labels).all() and np.abs(labels).max() <= 1
     assert np.isnan(table["expert_action"][last]).all()
+    binned = Dataset(collected[0]).load(["expert_action_speed_bin"])["expert_action_speed_bin"]
+    assert np.isfinite(binned[~last]).all() and np.isnan(binned[last]).all()
+    assert 0.0 < np.abs(binned[~last] - labels).mean() < 0.5  # it knows less, not nothing
     disturbed = np.abs(labels - applied).max(axis=1) > 1e-6
     assert 0.01 < disturbed.mean() < 0.9  # some steps are disturbed, and labels are never
 

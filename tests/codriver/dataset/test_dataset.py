@@ -234,6 +234,25 @@ def test_damage_is_one_clear_line(tmp_path: Path, writer: MakeWriter) -> None:
         Dataset(tmp_path / "nowhere")
 
 
+def test_a_column_that_not_every_episode_has(tmp_path: Path, writer: MakeWriter) -> None:
+    """Labels of the expert that knows the speed only as its bin: stored where they are, NaN elsewhere."""
+    label = np.full((5, 2), 0.25, np.float32)
+    label[-1] = np.nan
+    with writer(rows_per_shard=6) as out:
+        out.add_episode(make_episode("without", 6))  # a shard that lacks the column
+        out.add_episode(dataclasses.replace(make_episode("with", 5), expert_action_speed_bin=label))
+        out.add_episode(make_episode("mixed", 4))  # in one shard with an episode that has it
+    data = Dataset(tmp_path / "data")
+    assert ["expert_action_speed_bin" in shard.columns for shard in data.shards()] == [False, True]
+    found = data.load(["expert_action_speed_bin", "reward"])["expert_action_speed_bin"]
+    assert found.shape == (15, 2) and found.dtype == np.float32
+    expected = np.full((15, 2), np.nan, np.float32)
+    expected[6:11] = label
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(DatasetError, match="expert_action_speed_bin has shape"):
+        writer().add_episode(dataclasses.replace(make_episode("x", 6), expert_action_speed_bin=label))
+
+
 def test_a_wrong_shard_with_a_right_hash_is_refused(tmp_path: Path, writer: MakeWriter) -> None:
     with writer() as out:
         out.add_episode(make_episode("a"))

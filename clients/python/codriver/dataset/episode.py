@@ -39,6 +39,8 @@ class EpisodeData:
         command: (T,) ``codriver.v1.RouteCommand`` in force.
         forward_speed_mps: (T,) signed speed.
         target_m: (T, 2) next route target in the ego frame, x forward, y left.
+        expert_action_speed_bin: (T, A) float32 what the expert would do if it knew the speed only as its bin of
+            ``codriver.coaching.vocabulary``; NaN rows have none. None: not stored.
         pictures: T PNG files, None where a row has none. None: no pictures at all.
         info: Facts of the episode (seeds, end reason, metrics), JSON values.
     """
@@ -54,6 +56,7 @@ class EpisodeData:
     target_m: NDArray[Any]
     pictures: Optional[Sequence[Optional[bytes]]] = None
     info: Mapping[str, Any] = field(default_factory=dict)
+    expert_action_speed_bin: Optional[NDArray[Any]] = None
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -71,6 +74,11 @@ def column_shapes(actions: int) -> Dict[str, Tuple[np.dtype[Any], Tuple[int, ...
         "forward_speed_mps": (f4, ()),
         "target_m": (f4, (2,)),
     }
+
+
+def optional_column_shapes(actions: int) -> Dict[str, Tuple[np.dtype[Any], Tuple[int, ...]]]:
+    """The same of each column that a shard may lack; its rows are then NaN."""
+    return {"expert_action_speed_bin": (np.dtype("<f4"), (actions,))}
 
 
 def tensor_shape(tensor: tensor_pb2.TensorSpec) -> Tuple[np.dtype[Any], Tuple[int, ...]]:
@@ -99,6 +107,9 @@ def to_columns(
     columns: Dict[str, NDArray[Any]] = {}
     for name, (dtype, shape) in column_shapes(len(action.names)).items():
         columns[name] = _cast(episode.id, name, getattr(episode, name), dtype, (rows, *shape))
+    for name, (dtype, shape) in optional_column_shapes(len(action.names)).items():
+        if getattr(episode, name) is not None:
+            columns[name] = _cast(episode.id, name, getattr(episode, name), dtype, (rows, *shape))
     for tensor in observation.tensors:
         if tensor.optional:
             continue
@@ -121,7 +132,8 @@ def _cast(
     array = np.ascontiguousarray(values, dtype=dtype)
     if array.shape != shape:
         raise DatasetError(f"episode {episode}: {name} has shape {array.shape}, expected {shape}")
-    if dtype.kind == "f" and name != "expert_action" and not np.isfinite(array).all():
+    may_be_nan = name in ("expert_action", "expert_action_speed_bin")
+    if dtype.kind == "f" and not may_be_nan and not np.isfinite(array).all():
         raise DatasetError(f"episode {episode}: {name} holds NaN or infinity")
     return array
 

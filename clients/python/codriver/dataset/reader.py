@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Sequence, Tuple
 import numpy as np
 
 from codriver.codecs import bit_planes
-from codriver.dataset.episode import column_shapes, tensor_shape
+from codriver.dataset.episode import column_shapes, optional_column_shapes, tensor_shape
 from codriver.dataset.errors import DatasetError
 from codriver.dataset.manifest import Manifest, PathLike, ShardEntry, read_manifest
 from codriver.v1 import tensor_pb2
@@ -108,7 +108,8 @@ class Dataset:
         Masks stay packed, 25,344 bytes a row: 100,000 rows take 2.5 GB.
 
         Args:
-            columns: Names of per-row columns.
+            columns: Names of per-row columns; an optional one (``expert_action_speed_bin``) is NaN in shards that
+                lack it.
 
         Returns:
             One array (rows, ...) a column, and ``episode`` (rows,) int64: index into ``manifest.episode_ids()``.
@@ -116,7 +117,8 @@ class Dataset:
         Raises:
             DatasetError: As :meth:`shards`.
         """
-        shapes = self._shapes()
+        optional = self._optional_shapes()
+        shapes = {**self._shapes(), **optional}
         unknown = [name for name in columns if name not in shapes]
         if unknown:
             raise DatasetError(
@@ -126,7 +128,8 @@ class Dataset:
         start = 0
         for shard in self.shards(columns):
             for name in columns:
-                table[name][start : start + len(shard)] = shard.columns[name]
+                missing = name in optional and name not in shard.columns
+                table[name][start : start + len(shard)] = np.nan if missing else shard.columns[name]
             start += len(shard)
         lengths = [episode.rows for shard in self.manifest.shards for episode in shard.episodes]
         table["episode"] = np.repeat(np.arange(len(lengths)), lengths)
@@ -139,11 +142,17 @@ class Dataset:
                 shapes[tensor.name] = tensor_shape(tensor)
         return shapes
 
+    def _optional_shapes(self) -> Dict[str, Tuple[np.dtype[Any], Tuple[int, ...]]]:
+        return optional_column_shapes(len(self.manifest.action_spec.names))
+
     def _check(
         self, path: Path, entry: ShardEntry, loaded: Dict[str, NDArray[Any]], columns: Optional[Sequence[str]]
     ) -> None:
-        for name, (dtype, shape) in self._shapes().items():
+        optional = self._optional_shapes()
+        for name, (dtype, shape) in {**self._shapes(), **optional}.items():
             if columns is not None and name not in columns:
+                continue
+            if name in optional and name not in loaded:
                 continue
             if name not in loaded:
                 raise DatasetError(f"shard {path} lacks the column {name!r}")

@@ -8,7 +8,7 @@ import re
 import zipfile
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Type
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Type
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class ShardWriter:
         number = len(self._manifest.shards)
         while (path := self._directory / f"shard-{self._worker}-{number:05d}.npz").exists():
             number += 1  # of an earlier run, merged or not
-        columns = {name: np.concatenate([part[name] for part in self._columns]) for name in self._columns[0]}
+        columns = join_columns(self._columns)
         if self._picture_name:
             columns.update(_picture_columns(self._picture_name, self._pictures))
         staging = path.with_name(f".{path.name}.{os.getpid()}")
@@ -169,6 +169,22 @@ class ShardWriter:
                     ShardEntry(shard.file, shard.sha256, shard.nbytes, shard.episodes, index)
                 )
         return set(found.episode_ids())
+
+
+def join_columns(parts: Sequence[Mapping[str, NDArray[Any]]]) -> Dict[str, NDArray[Any]]:
+    """Puts episodes one after the other; rows of one that lacks an optional column are NaN there."""
+    found = {name: array for part in parts for name, array in part.items()}
+    return {
+        name: np.concatenate(
+            [
+                part[name]
+                if name in part
+                else np.full((len(part["reward"]), *like.shape[1:]), np.nan, like.dtype)
+                for part in parts
+            ]
+        )
+        for name, like in found.items()
+    }
 
 
 def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
