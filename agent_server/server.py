@@ -16,13 +16,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from agent_server.limits import Limits
-from agent_server.listen import listen
 from agent_server.policies import Policy
 from agent_server.policy_store import LoadedPolicy, PolicyStore
 from agent_server.service import admin, agent
 from agent_server.sessions.intake import Intake
 from agent_server.sessions.registry import SessionRegistry
 from codriver.errors import CodriverError, UnavailableError
+from codriver.serving.listen import listen
 from codriver.v1 import agent_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -110,12 +110,16 @@ class AgentServer:
                 await self.load(source)
             server = self._new_server([agent.SERVICE_NAME])
             server.add_generic_rpc_handlers((self._agent.handler(),))
-            self.addresses = [listen(server, a, options.allow_plaintext) for a in options.listen]
+            self.addresses = [
+                listen(server, a, allow_plaintext=options.allow_plaintext) for a in options.listen
+            ]
             if options.admin_listen is not None:
                 service = admin.PolicyAdminService(self.load, self.store, self.drain)
                 admin_server = self._new_server([admin.SERVICE_NAME])
                 admin_server.add_generic_rpc_handlers((service.handler(),))
-                self.admin_address = listen(admin_server, options.admin_listen, options.allow_plaintext)
+                self.admin_address = listen(
+                    admin_server, options.admin_listen, allow_plaintext=options.allow_plaintext
+                )
         except BaseException:
             await self._engine.close()
             raise

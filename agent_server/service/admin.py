@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from agent_server.policy_store import LoadedPolicy, PolicyStore
-from agent_server.service.status import Context, Handler, unary_handlers
 from codriver.errors import InvalidArgumentError
+from codriver.serving.status import Context, Handler, unary_handlers
 from codriver.v1 import policy_admin_service_pb2 as pb
 
 Drain: TypeAlias = "Callable[[float | None, str], int]"

@@ -12,10 +12,10 @@ from agent_server.limits import Limits
 from agent_server.policy_store import PolicyStore
 from agent_server.service.drive_stream import DriveStream
 from agent_server.service.handshake import agree
-from agent_server.service.status import EOF, Context, Handler, abort, internal, parse, unary_handlers
 from agent_server.sessions.intake import Intake
 from agent_server.sessions.registry import SessionRegistry
 from codriver.errors import AlreadyExistsError, CodriverError, InvalidArgumentError, UnavailableError
+from codriver.serving.status import EOF, Context, Handler, abort, internal, parse, unary_handlers
 from codriver.v1 import agent_service_pb2 as pb
 
 SERVER_NAME = "codriver-agent-server"

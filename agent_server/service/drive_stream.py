@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from agent_server.service.status import EOF, Context, parse
 from agent_server.sessions.intake import Intake
 from agent_server.sessions.session import Session
 from codriver.errors import CodriverError, InvalidArgumentError
+from codriver.serving.status import EOF, Context, parse
 from codriver.v1 import agent_service_pb2
 
 MAX_UNREAD_MESSAGES = 256

@@ -22,8 +22,8 @@ from codriver.errors import (
     UnimplementedError,
 )
 from codriver.gym.link import ENDS, Link, Refusal, Row, read_row
-from codriver.gym.listen import listen_on
 from codriver.rpc_status import status_code, status_details
+from codriver.serving.listen import listen as listen_on
 from codriver.spec import check_action_spec, check_observation_spec, compare_specs, spec_hash
 from codriver.v1 import action_pb2, agent_service_pb2, agent_service_pb2_grpc, observation_pb2
 
@@ -74,7 +74,7 @@ class EnvServer(agent_service_pb2_grpc.AgentServiceServicer):
             options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)],
         )
         agent_service_pb2_grpc.add_AgentServiceServicer_to_server(self, self._server)
-        self.address = listen_on(self._server, listen, allow_plaintext)
+        self.address = listen_on(self._server, listen, allow_plaintext=allow_plaintext)
         self._server.start()
 
     def next_link(self, timeout_s: float) -> Link:

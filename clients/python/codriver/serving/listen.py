@@ -6,40 +6,56 @@ import ipaddress
 import os
 import socket
 import stat
-
-import grpc
+from typing import TYPE_CHECKING, Any
 
 from codriver.errors import AlreadyExistsError, InvalidArgumentError
 
+if TYPE_CHECKING:
+    import grpc
 
-def listen(server: grpc.aio.Server, address: str, allow_plaintext: bool = False) -> str:
+
+def listen(
+    server: Any,
+    address: str,
+    *,
+    credentials: grpc.ServerCredentials | None = None,
+    allow_plaintext: bool = False,
+) -> str:
     """Makes a server listen.
 
+    A unix socket is always plain: only this machine reaches it, and only its owner may open it (mode 0600).
+
     Args:
-        server: A gRPC server with ``grpc.so_reuseport`` off.
+        server: A gRPC server, of ``grpc.aio`` or of ``grpc``, with ``grpc.so_reuseport`` off.
         address: ``HOST:PORT`` (port 0: any free one) or ``unix:PATH``.
-        allow_plaintext: True: also beyond loopback, where anyone on the network can read and drive.
+        credentials: TLS for ``HOST:PORT``; None: plain.
+        allow_plaintext: True: plain beyond loopback too, where anyone on the network can listen in.
 
     Returns:
         The address to connect to, with the port that was taken.
 
     Raises:
-        InvalidArgumentError: It is not an address, or not a local one.
+        InvalidArgumentError: It is not an address, or not a local one and plain.
         AlreadyExistsError: Somebody listens there.
     """
     if address.startswith("unix:"):
         return _listen_unix(server, address)
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isdigit() or int(port) > 65_535:
-        raise InvalidArgumentError(f"{address!r} is neither HOST:PORT nor unix:PATH", field="listen")
-    if not allow_plaintext and not _is_loopback(host.strip("[]")):
         raise InvalidArgumentError(
-            f"{address} can be reached from other machines, unencrypted and by anyone",
+            f"{address!r} is not an address: neither HOST:PORT nor unix:PATH", field="listen"
+        )
+    if credentials is None and not allow_plaintext and not _is_loopback(host.strip("[]")):
+        raise InvalidArgumentError(
+            f"{address} can be reached from other machines, and nothing would be encrypted",
             field="listen",
-            hint="Listen on 127.0.0.1, or add --allow-plaintext if you mean it.",
+            hint="Listen on 127.0.0.1, use TLS, or say so if you mean it (--allow-plaintext, allow_plaintext=True).",
         )
     try:
-        taken = server.add_insecure_port(address)
+        if credentials is None:
+            taken = server.add_insecure_port(address)
+        else:
+            taken = server.add_secure_port(address, credentials)
     except RuntimeError:
         taken = 0
     if not taken:
@@ -52,12 +68,12 @@ def listen(server: grpc.aio.Server, address: str, allow_plaintext: bool = False)
     return f"{host}:{taken}"
 
 
-def _listen_unix(server: grpc.aio.Server, address: str) -> str:
+def _listen_unix(server: Any, address: str) -> str:
     path = address[len("unix:") :]
     if path.startswith("//"):
         path = path[2:]
-    if len(os.fsencode(path)) > 100:
-        raise InvalidArgumentError(f"the socket path {path!r} is longer than 100 bytes", field="listen")
+    if not 0 < len(os.fsencode(path)) <= 100:
+        raise InvalidArgumentError(f"the socket path {path!r} is not 1 to 100 bytes long", field="listen")
     if os.path.lexists(path):
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise AlreadyExistsError(
@@ -65,17 +81,21 @@ def _listen_unix(server: grpc.aio.Server, address: str) -> str:
             )
         if _answers(path):
             raise AlreadyExistsError(
-                f"another server listens on {address}", reason="ADDRESS_IN_USE", field="listen"
+                f"cannot listen on {address}: another server listens there",
+                reason="ADDRESS_IN_USE",
+                field="listen",
             )
         os.unlink(path)  # left behind by a server that was killed
     try:
-        server.add_insecure_port(f"unix:{path}")
+        taken = server.add_insecure_port(f"unix:{path}")
     except RuntimeError:
+        taken = 0
+    if not taken:
         raise InvalidArgumentError(
             f"cannot create the socket {path}",
             field="listen",
             hint="Does its folder exist, and may you write to it?",
-        ) from None
+        )
     os.chmod(path, 0o600)
     return f"unix:{path}"
 
