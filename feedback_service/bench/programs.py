@@ -135,13 +135,14 @@ def _program(command: list[str], cores: Iterable[int], log: Path, ready: str) ->
 def _wait_for_line(process: subprocess.Popen[str], ready: str, log: Path) -> None:
     assert process.stdout is not None
     os.set_blocking(process.stdout.fileno(), False)
+    name = " ".join(list(map(str, process.args))[2:4]) if isinstance(process.args, list) else "a program"
     deadline, seen = time.monotonic() + START_TIMEOUT_S, ""
     while not any(line.startswith(ready) for line in seen.splitlines()[: seen.count("\n")]):
         with contextlib.suppress(BlockingIOError, TypeError):
             seen += process.stdout.read() or ""
         if process.poll() is not None or time.monotonic() > deadline:
             lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-            raise InternalError(f"{' '.join(process.args[2:4])} did not become ready: {lines[-1]}")  # type: ignore[index]
+            raise InternalError(f"{name} did not become ready: {lines[-1]}")
         time.sleep(0.05)
 
 
