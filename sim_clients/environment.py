@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -19,6 +20,7 @@ from sim_clients.simulator import EpisodeTask, Simulator, SimulatorError
 from sim_clients.termination import EndReason, Termination
 
 Mode = Literal["train", "evaluate"]
+PictureRule = Callable[[Scene, RuleReport], bool]
 
 
 class StepKind(IntEnum):
@@ -64,16 +66,21 @@ class DrivingEnvironment:
     Args:
         simulator: The simulator; closed with the environment.
         mode: Which terminations hold.
-        picture: True renders the RGB picture on every step.
+        picture: True renders the RGB picture on every step; a function is asked at each whether to.
         max_steps: Cuts an episode (truncated) after this many steps; None: only the terminations end it.
     """
 
     def __init__(
-        self, simulator: Simulator, mode: Mode, *, picture: bool = False, max_steps: int | None = None
+        self,
+        simulator: Simulator,
+        mode: Mode,
+        *,
+        picture: bool | PictureRule = False,
+        max_steps: int | None = None,
     ) -> None:
         self.simulator = simulator
         self.mode: Mode = mode
-        self.picture = picture
+        self._picture = picture if callable(picture) else lambda scene, report: bool(picture)
         self.max_steps = max_steps
         self._observer = Observer(simulator.map)
         self._rules = RuleMonitor(simulator.map)
@@ -94,7 +101,7 @@ class DrivingEnvironment:
         self._steps = 0
         self._ended = False
         report = self._rules.update(scene)
-        observation = self._observer.observe(scene, report, picture=self.picture)
+        observation = self._observer.observe(scene, report, picture=self._picture(scene, report))
         terms = RewardTerms(0.0, 0.0, 0.0, 0.0, 0.0)
         return StepResult(StepKind.FIRST, scene, report, observation, np.zeros(2, np.float32), terms)
 
@@ -114,7 +121,7 @@ class DrivingEnvironment:
         scene = self.simulator.step(control)
         self._steps += 1
         report = self._rules.update(scene)
-        observation = self._observer.observe(scene, report, picture=self.picture)
+        observation = self._observer.observe(scene, report, picture=self._picture(scene, report))
         end = self._termination.update(scene, report, observation.pixel_collision)
         if end is None and self.max_steps is not None and self._steps >= self.max_steps:
             end = EndReason.STEP_LIMIT

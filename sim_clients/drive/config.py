@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from sim_clients.drive.feedback_rule import MarkingRule
+
 Driver = Literal["server", "expert", "blind"]
 
 
@@ -60,6 +62,7 @@ class WorkerConfig:
         driver: Who chooses actions: the agent server, the scene expert, or the route follower that is blind
             to traffic and lights.
         picture: Renders the 192x192 picture and sends it with each row.
+        marking: Which rows want feedback, by the rule that the server granted. None: no session with coaches.
         hidden: Groups that are blanked out of the observation: "traffic" (vehicles, walkers), "lights"
             (stop lines, light and stop-sign items of the state).
         max_steps: Cuts an episode after this many steps.
@@ -75,6 +78,7 @@ class WorkerConfig:
     mode: Literal["train", "evaluate"] = "evaluate"
     driver: Driver = "server"
     picture: bool = False
+    marking: MarkingRule | None = None
     hidden: tuple[str, ...] = ()
     max_steps: int | None = None
     perturbation: Perturbation = Perturbation()
@@ -92,6 +96,8 @@ class WorkerConfig:
         values = json.loads(text)
         values["hidden"] = tuple(values["hidden"])
         values["perturbation"] = Perturbation(**values["perturbation"])
+        if values["marking"] is not None:
+            values["marking"] = MarkingRule(**values["marking"])
         if values["recording"] is not None:
             values["recording"] = Recording(**values["recording"])
         return cls(**values)

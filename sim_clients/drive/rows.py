@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from codriver.codecs.column import encode_column
-from codriver.driving import observation_spec
+from codriver.driving import PICTURE_SIZE_PX, observation_spec
 from codriver.v1 import observation_pb2
 from sim_clients.environment import StepKind, StepResult
 from sim_clients.observation.observer import Observation
@@ -19,6 +19,7 @@ _TRAFFIC_CHANNELS = slice(3, 11)
 _LIGHT_CHANNELS = slice(11, 15)
 _LIGHT_ITEMS = slice(6, 10)
 _NO_LIGHT = (0.0, -1.0, -1.0, 0.0)
+_NO_PICTURES = np.zeros((0, PICTURE_SIZE_PX, PICTURE_SIZE_PX, 3), np.uint8)
 TARGET_AHEAD_M = 50.0
 """Distance of the route target that coaches are told."""
 
@@ -43,18 +44,30 @@ class RowEncoder:
         env: Index of the environment.
         tensors: True sends what was observed; False only keys and reward, for rows that no server answers.
         picture: True adds the picture to each row.
+        feedback: True for a session with coaches: rows say whether they want feedback, and carry a picture if so.
     """
 
-    def __init__(self, env: int, *, tensors: bool = True, picture: bool = False) -> None:
+    def __init__(
+        self, env: int, *, tensors: bool = True, picture: bool = False, feedback: bool = False
+    ) -> None:
         self._env = env
         self._tensors = tensors
         self._picture = picture
-        self._specs = {spec.name: spec for spec in observation_spec(picture=picture).tensors}
+        self._feedback = feedback
+        self._specs = {spec.name: spec for spec in observation_spec(picture=picture or feedback).tensors}
 
     def encode(
-        self, result: StepResult, observation: Observation, episode: int, step: int
+        self, result: StepResult, observation: Observation, episode: int, step: int, *, marked: bool = False
     ) -> observation_pb2.ObservationBatch:
-        """Returns the row of a step."""
+        """Returns the row of a step.
+
+        Args:
+            result: The step.
+            observation: What is seen of it.
+            episode: Of the key.
+            step: Of the key.
+            marked: True if the row wants feedback.
+        """
         batch = observation_pb2.ObservationBatch(
             env=[self._env],
             episode=[episode],
@@ -68,11 +81,27 @@ class RowEncoder:
             return batch
         batch.tensors.append(encode_column(self._specs["bev_masks"], observation.masks[None]))
         batch.tensors.append(encode_column(self._specs["state"], observation.state[None]))
-        if self._picture and observation.picture is not None:
-            column = encode_column(self._specs["picture"], observation.picture[None])
-            column.rows[:] = [0]
-            batch.tensors.append(column)
+        if self._feedback:
+            batch.wants_feedback.append(marked)
+            if marked:
+                batch.feedback_context.append(feedback_context(result))
+        if "picture" in self._specs:
+            sent = observation.picture is not None and (self._picture or marked)
+            pictures = observation.picture[None] if sent and observation.picture is not None else _NO_PICTURES
+            batch.tensors.append(encode_column(self._specs["picture"], pictures))
         return batch
+
+
+def feedback_context(result: StepResult) -> observation_pb2.FeedbackContext:
+    """Returns what coaches are told of a step beside its picture."""
+    progress = result.report.progress
+    x, y = target_in_ego_frame(result.scene, progress.index).tolist()
+    return observation_pb2.FeedbackContext(
+        command=cast("observation_pb2.RouteCommand", int(progress.command)),
+        forward_speed_mps=result.scene.ego.forward_speed_mps,
+        target_x_m=x,
+        target_y_m=y,
+    )
 
 
 def target_in_ego_frame(scene: Scene, index: int) -> Floats:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from codriver.errors import CodriverError
 from sim_clients.drive.config import WorkerConfig
 from sim_clients.drive.disturbance import Disturber
+from sim_clients.drive.feedback_rule import FeedbackMarker
 from sim_clients.drive.messages import Row, decode_action, decode_task, encode_row
 from sim_clients.drive.recorder import EpisodeRecorder
 from sim_clients.drive.rows import RowEncoder, hide, row_info
@@ -18,6 +19,8 @@ from sim_clients.environment import DrivingEnvironment, StepResult
 from sim_clients.expert.blind import BlindDriver
 from sim_clients.expert.expert import Expert
 from sim_clients.expert.speed_bin import act_on_speed_bin
+from sim_clients.rules.monitor import RuleReport
+from sim_clients.scene import Scene
 from sim_clients.simulator import EpisodeTask, SimulatorError
 from sim_clients.simulators import load_simulator
 
@@ -36,16 +39,21 @@ class Worker:
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
         simulator = load_simulator(config.simulator)(config.town)
-        picture = config.picture or (config.recording is not None and config.recording.pictures)
+        self._marker = FeedbackMarker(config.marking) if config.marking is not None else None
         self._environment = DrivingEnvironment(
-            simulator, config.mode, picture=picture, max_steps=config.max_steps
+            simulator, config.mode, picture=self._wants_picture, max_steps=config.max_steps
         )
         self._rng = np.random.default_rng((config.seed, config.env))
         self._expert = Expert(simulator.map)
         self._driver = BlindDriver(simulator.map) if config.driver == "blind" else self._expert
         self._labels = config.recording is not None or config.driver == "expert" or config.expert_share > 0
         self._disturber = Disturber(config.perturbation, self._rng)
-        self._encoder = RowEncoder(config.env, tensors=config.driver == "server", picture=config.picture)
+        self._encoder = RowEncoder(
+            config.env,
+            tensors=config.driver == "server",
+            picture=config.picture,
+            feedback=config.marking is not None,
+        )
         self._recorder = (
             EpisodeRecorder(config.recording, config.env) if config.recording is not None else None
         )
@@ -64,6 +72,8 @@ class Worker:
         # The noise of an episode depends on its task alone, so that it can be driven again.
         self._rng = np.random.default_rng((self._config.seed, task.route_seed, task.traffic_seed))
         self._disturber = Disturber(self._config.perturbation, self._rng)
+        if self._marker is not None:
+            self._marker.reset()
         self._result = self._environment.reset(task)
         self._expert.reset(self._result.scene)
         if self._driver is not self._expert:
@@ -85,6 +95,11 @@ class Worker:
             self._recorder.add(before, self._label, applied, self._result, self._speed_bin_label)
         return self._row()
 
+    def _wants_picture(self, scene: Scene, report: RuleReport) -> bool:
+        recording = self._config.recording
+        for_coaches = self._marker is not None and self._marker.needs_picture(scene, report)
+        return for_coaches or self._config.picture or (recording is not None and recording.pictures)
+
     def _choose(self, action: NDArray[np.float32] | None) -> NDArray[np.float32]:
         result = self._result
         assert result is not None
@@ -104,7 +119,8 @@ class Worker:
         result = self._result
         assert result is not None and self._task is not None
         observation = hide(result.observation, self._config.hidden)
-        batch = self._encoder.encode(result, observation, self._episode, self._step)
+        marked = self._marker is not None and self._marker.mark(observation.picture, last=result.kind.last)
+        batch = self._encoder.encode(result, observation, self._episode, self._step, marked=marked)
         info = row_info(result)
         if result.kind.last:
             assert result.end_reason is not None
