@@ -1,0 +1,130 @@
+"""A directory as a CLIP: a card that names the open_clip model, and its weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from feedback_service.registry.files import sha256_of, write_whole
+from feedback_service.registry.refusal import NotAModelError, read_json_object
+from feedback_service.registry.weights_file import WeightsFile, read_weights_file
+
+FORMAT = "codriver-clip/1"
+"""Value of the card's ``format``."""
+FAMILY = "open_clip"
+CARD = "card.json"
+WEIGHTS = "weights.safetensors"
+IMAGE_SIZES_PX = range(32, 1025)
+
+
+def inspect_clip(directory: Path) -> tuple[str, int]:
+    """Checks a CLIP's directory.
+
+    Args:
+        directory: ``card.json`` and the weights that it names.
+
+    Returns:
+        The family, and the number of parameters.
+
+    Raises:
+        NotAModelError: It cannot be served; the message names what is missing or wrong, and the way out.
+    """
+    if not (directory / CARD).exists():
+        raise NotAModelError(
+            f"there is no {CARD} in {directory}",
+            hint="For the weights of an open_clip model say --open-clip NAME, as --open-clip ViT-B-16.",
+        )
+    card = read_json_object(directory / CARD)
+    if card.get("format") != FORMAT:
+        raise NotAModelError(f"format in {CARD} is {card.get('format')!r}; this release reads {FORMAT!r}")
+    check_model(card.get("open_clip"), card.get("image_size_px"))
+    name = card.get("weights", WEIGHTS)
+    if not isinstance(name, str) or Path(name).name != name:
+        raise NotAModelError(f"weights in {CARD} is {name!r}, not the name of a file beside it")
+    weights = _read_clip_weights(directory / name)
+    expected = card.get("weights_sha256")
+    if expected and expected != sha256_of(directory / name):
+        raise NotAModelError(f"{name} is not the file that {CARD} was written for: another SHA-256")
+    return FAMILY, weights.parameters
+
+
+def check_model(open_clip: Any, image_size_px: Any) -> None:
+    """Checks what a card says of the architecture.
+
+    Args:
+        open_clip: A name that open_clip knows, as ``"ViT-B-16"``, or its configuration as an object.
+        image_size_px: Height and width of the picture as the model takes it, in pixels.
+
+    Raises:
+        NotAModelError: One of them is not valid.
+    """
+    if isinstance(open_clip, dict):
+        missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in open_clip]
+        if missing:
+            raise NotAModelError(f"open_clip in {CARD} has no {missing[0]}")
+    elif not isinstance(open_clip, str) or not open_clip.isprintable() or not 0 < len(open_clip) <= 100:
+        raise NotAModelError(f"open_clip in {CARD} is neither a model's name nor its configuration")
+    elif open_clip.startswith(("hf-hub:", "local-dir:")) or "/" in open_clip:
+        raise NotAModelError(
+            f"{open_clip!r} would be fetched from elsewhere", hint="Name the architecture, as ViT-B-16."
+        )
+    if isinstance(image_size_px, bool) or image_size_px not in IMAGE_SIZES_PX:
+        raise NotAModelError(
+            f"image size {image_size_px!r} is not a number of pixels from {IMAGE_SIZES_PX[0]} to {IMAGE_SIZES_PX[-1]}"
+        )
+
+
+def write_clip_directory(target: Path, weights: Path, open_clip: str, image_size_px: int) -> None:
+    """Makes a CLIP's directory of the weights of an open_clip model. All of it is there at the end, or nothing.
+
+    Args:
+        target: Directory to make; must not exist.
+        weights: Safetensors file; it is linked where the file system can, and copied otherwise.
+        open_clip: Name that open_clip knows, as ``"ViT-B-16"``.
+        image_size_px: Size that the model was trained or fine-tuned at, in pixels.
+
+    Raises:
+        NotAModelError: The arguments or the file are not valid.
+    """
+    check_model(open_clip, image_size_px)
+    if weights.suffix in (".bin", ".pt", ".pth", ".ckpt"):
+        raise NotAModelError(
+            f"{weights.name} is a pickle, which can run any code when it is read",
+            hint="Convert it: safetensors.torch.save_file(open_clip.load_state_dict(FILE), 'weights.safetensors').",
+        )
+    _read_clip_weights(weights)
+    staging = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir(parents=True)
+        try:
+            os.link(weights.resolve(), staging / WEIGHTS)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(weights, staging / WEIGHTS)
+        card = {
+            "format": FORMAT,
+            "open_clip": open_clip,
+            "image_size_px": image_size_px,
+            "weights": WEIGHTS,
+            "weights_sha256": sha256_of(staging / WEIGHTS),
+        }
+        write_whole(staging / CARD, json.dumps(card, indent=1) + "\n")
+        staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _read_clip_weights(path: Path) -> WeightsFile:
+    weights = read_weights_file(path)
+    names = weights.shapes
+    if any(name.startswith("vision_model.") for name in names):
+        raise NotAModelError(
+            f"{path.name} is a CLIP of transformers, not of open_clip",
+            hint="Take the file that open_clip publishes (open_clip_model.safetensors).",
+        )
+    if "logit_scale" not in names or not any(name.startswith("visual.") for name in names):
+        raise NotAModelError(f"{path.name} is not an open_clip model: no logit_scale, or no visual tower")
+    return weights
