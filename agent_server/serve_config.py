@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from agent_server.limits import Limits
 from agent_server.server import Options
 from codriver.errors import InvalidArgumentError
+from codriver.serving.config_file import read_config
+from codriver.serving.protection import IN_FILES, add_protection_options, protection_of
 
 SHIPPED_POLICY = Path(__file__).parent / "policies" / "shipped"
 """What is served when nothing else is named."""
@@ -93,14 +95,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--drain-grace-s", type=float, metavar="S", help="time that clients get to leave (default: 5)"
     )
-    p.add_argument(
-        "--allow-plaintext", action="store_true", default=None, help="listen beyond this machine too"
-    )
     p.add_argument("--reflection", action="store_true", default=None, help="serve gRPC reflection")
     p.add_argument(
         "--ready-file", type=Path, metavar="FILE", help="write the addresses there as JSON, when ready"
     )
     p.add_argument("--verbose", action="store_true", help="log sessions and policies")
+    add_protection_options(p)
     return p
 
 
@@ -117,9 +117,11 @@ def settings(argv: list[str]) -> Settings:
     for name in _VALUES:
         if getattr(args, name) is not None:
             given[name] = getattr(args, name)
-    for name in ("allow_plaintext", "reflection"):
-        if getattr(args, name):
-            given[name] = True
+    if args.reflection:
+        given["reflection"] = True
+    given["protection"] = protection_of(given, args)
+    for name in IN_FILES:
+        given.pop(name, None)
     limits = given.pop("limits", {})
     if "drain_grace_s" in given:
         limits["drain_grace_s"] = given.pop("drain_grace_s")
@@ -155,40 +157,13 @@ def _cores(text: str) -> tuple[int, ...]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        import tomllib
-    except ImportError:
-        raise InvalidArgumentError("--config needs Python 3.11 or later", field="config") from None
-    try:
-        form = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidArgumentError(f"cannot read {path}: {error.strerror}", field="config") from None
-    except ValueError as error:
-        raise InvalidArgumentError(f"{path} is not TOML: {error}", field="config") from None
-    _check_types(
-        form,
-        {"policy": (), "drain_grace_s": 0.0, "limits": {}, "admin_listen": "", "threads": 1},
-        Options(),
-        path,
-    )
-    _check_types(form.get("limits", {}), {}, Limits(), path)
-    return form
-
-
-def _check_types(form: dict[str, Any], more: dict[str, Any], defaults: Any, path: Path) -> None:
-    known = {f.name: getattr(defaults, f.name) for f in fields(defaults)} | more
-    for name, value in form.items():
-        if name not in known:
-            raise InvalidArgumentError(
-                f"{path} has {name!r}; known are: {', '.join(sorted(known))}", field=name
-            )
-        kind = type(known[name])
-        right = {
-            bool: isinstance(value, bool),
-            tuple: isinstance(value, list) and all(isinstance(item, str) for item in value),
-            float: isinstance(value, int | float) and not isinstance(value, bool),
-            int: isinstance(value, int) and not isinstance(value, bool),
-        }.get(kind, isinstance(value, kind))
-        if not right:
-            want = "a list of strings" if kind is tuple else kind.__name__
-            raise InvalidArgumentError(f"{path}: {name} is {value!r}; it must be {want}", field=name)
+    known = vars(Options()) | {
+        "policy": (),
+        "drain_grace_s": 0.0,
+        "limits": vars(Limits()),
+        "admin_listen": "",
+        "threads": 1,
+        **IN_FILES,
+    }
+    known.pop("protection")
+    return read_config(path, known)

@@ -23,12 +23,24 @@ from agent_server.sessions.intake import Intake
 from agent_server.sessions.registry import SessionRegistry
 from codriver.errors import CodriverError, UnavailableError
 from codriver.serving.listen import listen
+from codriver.serving.protection import Protection
+from codriver.serving.tokens import Role
 from codriver.v1 import agent_service_pb2 as pb
 
 if TYPE_CHECKING:
     from agent_server.model.engine import Engine
 
 _log = logging.getLogger(__name__)
+
+NEEDS = {
+    f"/{agent.SERVICE_NAME}/GetServerInfo": Role.READ,
+    **{
+        f"/{agent.SERVICE_NAME}/{name}": Role.DRIVE
+        for name in ("OpenSession", "Drive", "Act", "CloseSession")
+    },
+    f"/{admin.SERVICE_NAME}/ListPolicies": Role.READ,
+}
+"""The role that each method needs, where tokens are asked for; all others need ``Role.ADMIN``."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Options:
     Attributes:
         listen: Addresses of AgentService: ``HOST:PORT`` or ``unix:PATH``.
         admin_listen: Address of PolicyAdminService; None: it is not served.
-        allow_plaintext: True: listen beyond loopback without encryption.
+        protection: Who may call: TLS and tokens.
         reflection: True: serve the reflection service.
         batch_cap: Most rows in a pass.
         max_delay_ms: Longest wait for a fuller pass.
@@ -51,7 +63,7 @@ class Options:
 
     listen: tuple[str, ...] = ("127.0.0.1:50051",)
     admin_listen: str | None = None
-    allow_plaintext: bool = False
+    protection: Protection = Protection()  # noqa: RUF009 - immutable
     reflection: bool = False
     batch_cap: int = 16
     max_delay_ms: float = 0.0
@@ -90,6 +102,7 @@ class AgentServer:
         )
         self._health = HealthServicer()
         self._servers: list[grpc.aio.Server] = []
+        self._interceptors: list[Any] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
@@ -106,19 +119,23 @@ class AgentServer:
         """
         options, health = self.options, self._health
         try:
+            credentials = options.protection.credentials()
+            self._interceptors = options.protection.interceptors(NEEDS)
             for source in self._sources:
                 await self.load(source)
             server = self._new_server([agent.SERVICE_NAME])
             server.add_generic_rpc_handlers((self._agent.handler(),))
+            plain = options.protection.allow_plaintext
             self.addresses = [
-                listen(server, a, allow_plaintext=options.allow_plaintext) for a in options.listen
+                listen(server, address, credentials=credentials, allow_plaintext=plain)
+                for address in options.listen
             ]
             if options.admin_listen is not None:
                 service = admin.PolicyAdminService(self.load, self.store, self.drain)
                 admin_server = self._new_server([admin.SERVICE_NAME])
                 admin_server.add_generic_rpc_handlers((service.handler(),))
                 self.admin_address = listen(
-                    admin_server, options.admin_listen, allow_plaintext=options.allow_plaintext
+                    admin_server, options.admin_listen, credentials=credentials, allow_plaintext=plain
                 )
         except BaseException:
             await self._engine.close()
@@ -225,7 +242,7 @@ class AgentServer:
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ]
-        server = grpc.aio.server(options=settings)
+        server = grpc.aio.server(interceptors=self._interceptors, options=settings)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self.options.reflection:
             from grpc_reflection.v1alpha import reflection

@@ -122,7 +122,15 @@ def start(tmp_path):
     def begin(policies=None, **settings):
         options = {
             name: settings.pop(name)
-            for name in ("model", "batch_cap", "max_delay_ms", "admin_listen", "listen", "reflection")
+            for name in (
+                "model",
+                "batch_cap",
+                "max_delay_ms",
+                "admin_listen",
+                "listen",
+                "reflection",
+                "protection",
+            )
             if name in settings
         }
         options.setdefault("listen", (f"unix:{tmp_path}/s{len(servers)}",))

@@ -13,8 +13,8 @@ from codriver.errors import InvalidArgumentError
 from codriver.serving.tls import ServerCertificate
 from codriver.serving.tokens import Role, TokenFile, TokenInterceptor
 
-FILES = ("tls_cert", "tls_key", "tls_client_ca", "tokens")
-"""Names of the options that are files."""
+IN_FILES = {"tls_cert": "", "tls_key": "", "tls_client_ca": "", "tokens": "", "allow_plaintext": False}
+"""The options as a configuration file may hold them; see ``codriver.serving.config_file``."""
 
 
 class Protection(NamedTuple):
@@ -84,7 +84,18 @@ def add_protection_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def protection_of(values: Mapping[str, Any]) -> Protection:
-    """The protection that options name: parsed arguments, or a file's; other names are passed over."""
-    found: Dict[str, Any] = {name: Path(values[name]) for name in FILES if values.get(name) is not None}
-    return Protection(allow_plaintext=bool(values.get("allow_plaintext")), **found)
+def protection_of(file: Mapping[str, Any], arguments: argparse.Namespace) -> Protection:
+    """The protection that a configuration file's options and, over them, the command line's name.
+
+    Args:
+        file: Options of the file by name; others than ours are passed over.
+        arguments: What :func:`add_protection_options` parsed.
+    """
+    found: Dict[str, Any] = {}
+    for name in ("tls_cert", "tls_key", "tls_client_ca", "tokens"):
+        value = getattr(arguments, name)
+        value = file.get(name) if value is None else value
+        if value is not None:
+            found[name] = Path(value)
+    allow = arguments.allow_plaintext or file.get("allow_plaintext", False)
+    return Protection(allow_plaintext=bool(allow), **found)
