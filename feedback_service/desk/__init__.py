@@ -1,0 +1,1 @@
+"""Every keyed request in, exactly one named answer out."""
