@@ -83,6 +83,7 @@ class StreamState:
         attached: The server's first message.
         drain: The server's announcement that it will stop, or None.
         feedback: Feedback in order of arrival; the oldest is dropped beyond 4,096.
+        actions: Answers that came while feedback was waited for, in order of arrival.
         logged: How far each environment is safely logged, by env: (episode, step).
     """
 
@@ -90,6 +91,7 @@ class StreamState:
         self.attached: agent_service_pb2.Attached | None = None
         self.drain: agent_service_pb2.Drain | None = None
         self.feedback: Deque[feedback_pb2.Feedback] = deque(maxlen=MAX_FEEDBACK_KEPT)
+        self.actions: Deque[action_pb2.ActionBatch] = deque()
         self.logged: Dict[int, Tuple[int, int]] = {}
 
     def take(self, response: agent_service_pb2.DriveResponse) -> action_pb2.ActionBatch | None:
@@ -107,6 +109,19 @@ class StreamState:
         elif kind == "drain":
             self.drain = response.drain
         return None
+
+    def keep(self, response: agent_service_pb2.DriveResponse) -> None:
+        """Notes what a message says, and keeps its actions for whoever receives next."""
+        actions = self.take(response)
+        if actions is not None:
+            self.actions.append(actions)
+
+    def take_feedback(self) -> List[feedback_pb2.Feedback]:
+        """The feedback that has arrived, in order; it is forgotten here."""
+        taken = []
+        while self.feedback:
+            taken.append(self.feedback.popleft())
+        return taken
 
     def ended(self) -> CodriverError:
         """The error for a stream that the server ended in good order."""
