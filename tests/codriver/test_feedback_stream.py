@@ -93,10 +93,10 @@ def test_asyncio(server):
             stream = await (await client.open_session()).drive()
             assert await stream.wait_feedback(0) == []
             await stream.send(batch(1, 0))
-        assert names(await stream.wait_feedback()) == [("early", 0)]
-        assert names(await stream.wait_feedback()) == [("late", 0)]
+            assert names(await stream.wait_feedback()) == [("early", 0)]
+            assert names(await stream.wait_feedback()) == [("late", 0)]
             assert list((await stream.receive(0.0)).step) == [0]
             assert await stream.wait_feedback(0.01) == []
-        stream.close()
+            stream.close()
 
     asyncio.run(main())
