@@ -1,0 +1,1 @@
+"""Training of a CLIP on recorded drives. Needs the models' environment; see :mod:`.command`."""

@@ -1,0 +1,1 @@
+"""How good coaches are on held-out drives; ``codriver evaluate-models``."""
