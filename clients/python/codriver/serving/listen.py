@@ -6,7 +6,7 @@ import ipaddress
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Tuple
 
 from codriver.errors import AlreadyExistsError, InvalidArgumentError
 
@@ -40,17 +40,7 @@ def listen(
     """
     if address.startswith("unix:"):
         return _listen_unix(server, address)
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65_535:
-        raise InvalidArgumentError(
-            f"{address!r} is not an address: neither HOST:PORT nor unix:PATH", field="listen"
-        )
-    if credentials is None and not allow_plaintext and not _is_loopback(host.strip("[]")):
-        raise InvalidArgumentError(
-            f"{address} can be reached from other machines, and nothing would be encrypted",
-            field="listen",
-            hint="Listen on 127.0.0.1, use TLS, or say so if you mean it (--allow-plaintext, allow_plaintext=True).",
-        )
+    host, _ = host_and_port(address, credentials is not None or allow_plaintext)
     try:
         if credentials is None:
             taken = server.add_insecure_port(address)
@@ -66,6 +56,30 @@ def listen(
             hint="Stop the other program, or choose another port (0 takes a free one).",
         )
     return f"{host}:{taken}"
+
+
+def host_and_port(address: str, anywhere: bool = False) -> Tuple[str, int]:
+    """The parts of ``HOST:PORT``.
+
+    Args:
+        address: To listen on.
+        anywhere: True: other machines may reach it; False: this machine only.
+
+    Raises:
+        InvalidArgumentError: It is not such an address, or others can reach it.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65_535:
+        raise InvalidArgumentError(
+            f"{address!r} is not an address: neither HOST:PORT nor unix:PATH", field="listen"
+        )
+    if not anywhere and not is_loopback(host.strip("[]")):
+        raise InvalidArgumentError(
+            f"{address} can be reached from other machines, and nothing would be encrypted",
+            field="listen",
+            hint="Listen on 127.0.0.1, use TLS, or say so if you mean it (--allow-plaintext, allow_plaintext=True).",
+        )
+    return host, int(port)
 
 
 def _listen_unix(server: Any, address: str) -> str:
@@ -110,7 +124,8 @@ def _answers(path: str) -> bool:
         return True
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or IP address is this machine, and no network in between."""
     if host == "localhost":
         return True
     try:
