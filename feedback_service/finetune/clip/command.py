@@ -6,6 +6,7 @@ import json
 import platform
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -188,8 +189,6 @@ def _write(
     }  # fmt: skip
     last = trainer.history[-1]
     metrics = {name: last[name] for name in checks}
-    from dataclasses import replace
-
     card = replace(
         trainer.clip.card,
         facts={"parameters": trainer.clip.parameters, "training": training, "metrics": metrics},

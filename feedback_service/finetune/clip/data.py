@@ -108,8 +108,8 @@ def load_pictures(
         raise DatasetError(
             f"{directories[0]}: no labelled pictures", hint="Collect them with: codriver collect --pictures"
         )
-    joined = [np.concatenate(column) for column in zip(*columns, strict=True)]
-    return Pictures(png, *joined, episodes)
+    context, anchor, held = (np.concatenate(column) for column in zip(*columns, strict=True))
+    return Pictures(png, context, anchor, held, episodes)
 
 
 def usable_rows(shard: Shard) -> NDArray[np.int64]:

@@ -94,5 +94,5 @@ def batch_loss(
         text = text_features(tokens.flatten(0, 1)[pairs])
         return contrastive_loss(image, text[place], scale)
     contexts, place = torch.unique(context, return_inverse=True)
-    text = text_features(tokens[contexts].flatten(0, 1)).unflatten(0, (len(contexts), tokens.shape[1]))
+    text = text_features(tokens[contexts].flatten(0, 1)).view(len(contexts), tokens.shape[1], -1)
     return anchors_loss(image, text, place, anchor, scale, smoothing)

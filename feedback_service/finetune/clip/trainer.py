@@ -118,7 +118,7 @@ class Trainer:
         own = {name: tensor.clone() for name, tensor in module.state_dict().items()}
         module.load_state_dict({**own, **self._average})
         module.eval()
-        text = self._text_features(self._tokens.flatten(0, 1)).unflatten(0, self._tokens.shape[:2])
+        text = self._text_features(self._tokens.flatten(0, 1)).view(*self._tokens.shape[:2], -1)
         parts = []
         for begin in range(0, len(pictures), batch):
             rows = np.arange(begin, min(begin + batch, len(pictures)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -18,6 +19,7 @@ from feedback_service.models.torchvision_shim import install
 
 install()
 import open_clip  # noqa: E402 - it imports torchvision
+from open_clip.model import convert_to_custom_text_state_dict  # noqa: E402
 
 Tokenizer = Callable[[Sequence[str]], torch.Tensor]
 
@@ -118,7 +120,7 @@ def load(directory: Path, *, verify: bool = True) -> Clip:
 def _fill(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Copies weights into a module; every tensor must be there and fit."""
     if "positional_embedding" in tensors and not hasattr(module, "positional_embedding"):
-        tensors = open_clip.convert_to_custom_text_state_dict(tensors)
+        tensors = convert_to_custom_text_state_dict(tensors)
     expected = module.state_dict()
     for name, tensor in expected.items():
         found = tensors.get(name)
@@ -156,8 +158,6 @@ def save(
     Returns:
         The card as written.
     """
-    from dataclasses import replace
-
     directory.mkdir(parents=True, exist_ok=True)
     stored = {
         name: (tensor if "running_" in name or name == "logit_scale" else tensor.to(dtype)).contiguous()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from feedback_service.models.clip.card import ClipCard
 
@@ -46,10 +45,12 @@ def decode(png: bytes, size_px: int, interpolation: str) -> NDArray[np.uint8]:
             if image.width * image.height > MAX_PIXELS:
                 raise PictureError(f"the picture has {image.width} x {image.height} pixels, too many")
             rgb = image.convert("RGB")
+    except UnidentifiedImageError:
+        raise PictureError("not a PNG file") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         if isinstance(error, PictureError):
             raise
-        raise PictureError(f"not a PNG file that can be read: {str(error)[:120]}") from None
+        raise PictureError(f"the PNG file is damaged: {str(error)[:120]}") from None
     if rgb.size != (size_px, size_px):
         rgb = rgb.resize((size_px, size_px), _FILTERS[interpolation])
     return np.ascontiguousarray(np.asarray(rgb, np.uint8).transpose(2, 0, 1))
@@ -69,4 +70,4 @@ def normalise(pixels: torch.Tensor, card: ClipCard, dtype: torch.dtype) -> torch
     mean = torch.tensor(card.mean, device=pixels.device).view(1, 3, 1, 1)
     std = torch.tensor(card.std, device=pixels.device).view(1, 3, 1, 1)
     values = (pixels.float().div_(255) - mean).div_(std)
-    return cast("torch.Tensor", values.to(dtype, memory_format=torch.channels_last))
+    return values.to(dtype, memory_format=torch.channels_last)
