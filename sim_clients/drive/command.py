@@ -8,10 +8,17 @@ import json
 import sys
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from codriver.dataset import DatasetError, merge_manifests, read_manifest
 from codriver.errors import CodriverError
 from sim_clients.drive.arguments import add_town_arguments, fraction, positive
+from sim_clients.drive.coach_arguments import (
+    add_coach_arguments,
+    check_coach_arguments,
+    coaching_lines,
+    coaching_request,
+)
 from sim_clients.drive.config import Recording, WorkerConfig
 from sim_clients.drive.loop import DriveLoop, Episode
 from sim_clients.drive.pool import WorkerPool
@@ -76,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
         "--record", type=Path, metavar="DIR", help="record observations, labels and actions as shards"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    add_coach_arguments(parser)
     return parser
 
 
@@ -84,25 +92,34 @@ def main(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     if arguments.soft and not arguments.train:
         parser().error("--soft needs --train: traffic that is kept makes episodes depend on each other")
+    check_coach_arguments(parser(), arguments)
     records: list[EpisodeRecord] = []
     failures: list[str] = []
+    coaching: dict[str, Any] = {}
     try:
-        _drive(arguments, records, failures)
+        _drive(arguments, records, failures, coaching)
     except (CodriverError, DatasetError, SimulatorError, OSError) as error:
         print(f"codriver drive: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("codriver drive: stopped", file=sys.stderr)
-    figures = {**(summarise(records) if records else {"routes": 0}), "failures": failures}
+    figures: dict[str, Any] = {**(summarise(records) if records else {"routes": 0}), "failures": failures}
     if arguments.json:
-        print(json.dumps(figures))
+        print(json.dumps({**figures, "coaching": coaching} if coaching else figures))
     else:
         for name, value in figures.items():
             print(f"{name:28} {value}")
+        for line in coaching_lines(coaching) if coaching else ():
+            print(line)
     return 0
 
 
-def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures: list[str]) -> None:
+def _drive(
+    arguments: argparse.Namespace,
+    records: list[EpisodeRecord],
+    failures: list[str],
+    coaching: dict[str, Any],
+) -> None:
     factory = load_simulator(arguments.simulator)
     town = check_town(factory, arguments.town or factory.training_town)
     recording = None
@@ -113,18 +130,6 @@ def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures
             cut_violations=False,
             provenance={"verb": "drive", "town": town, "seed": arguments.seed},
         )
-    configs = [
-        WorkerConfig(
-            env,
-            arguments.simulator,
-            town,
-            mode="train" if arguments.train else "evaluate",
-            picture=arguments.picture,
-            recording=recording,
-            seed=arguments.seed,
-        )
-        for env in range(arguments.envs)
-    ]
     tasks = TaskList(
         arguments.seed,
         arguments.episodes,
@@ -147,15 +152,33 @@ def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures
 
     with contextlib.ExitStack() as stack:
         # The session first: a wrong address is noticed before simulators start.
-        answer = stack.enter_context(
+        drive = stack.enter_context(
             open_drive(
                 arguments.server,
                 arguments.envs,
                 policy_id=arguments.policy_id,
                 picture=arguments.picture,
+                coaching=coaching_request(arguments),
                 timeout_s=arguments.timeout,
             )
         )
+        if drive.coaching is not None:
+            stack.callback(lambda: coaching.update(drive.coaching.figures() if drive.coaching else {}))
+            for name in drive.coaching.refused:
+                print(f"codriver drive: coach {name!r} is not available at the server", file=sys.stderr)
+        configs = [
+            WorkerConfig(
+                env,
+                arguments.simulator,
+                town,
+                mode="train" if arguments.train else "evaluate",
+                picture=arguments.picture,
+                marking=drive.marking,
+                recording=recording,
+                seed=arguments.seed,
+            )
+            for env in range(arguments.envs)
+        ]
         if recording is not None:
             stack.callback(_merge, arguments.record)
         pool = stack.enter_context(WorkerPool(configs))
@@ -169,11 +192,12 @@ def _drive(arguments: argparse.Namespace, records: list[EpisodeRecord], failures
         DriveLoop(
             pool,
             iter(tasks),
-            answer,
+            drive,
             on_step=progress.step,
             on_episode=note,
             max_rows=arguments.steps,
             reset_rule=ResetRule(arguments.soft, arguments.soft_below) if arguments.train else None,
+            coaching=drive.coaching,
         ).run()
 
 

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from codriver.v1 import action_pb2, observation_pb2
+from sim_clients.drive.coaching import Coaching
 from sim_clients.drive.messages import Row, join_rows
 from sim_clients.drive.pool import WorkerPool
 from sim_clients.drive.reset_rule import ResetRule
 from sim_clients.simulator import EpisodeTask
 
 Answer = Callable[[observation_pb2.ObservationBatch], action_pb2.ActionBatch]
+_WAIT_FOR_FEEDBACK_S = 1.0
+_WAIT_FOR_RESETS_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class DriveLoop:
         on_episode: Called for every episode that ends.
         max_rows: Stops after this many rows. None: no limit.
         reset_rule: Decides which episodes begin with a soft reset. None: as the tasks say.
+        coaching: Feedback of the session: an environment that is owed too much of it waits. None: there is none.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class DriveLoop:
         on_episode: Callable[[Episode], None] | None = None,
         max_rows: int | None = None,
         reset_rule: ResetRule | None = None,
+        coaching: Coaching | None = None,
     ) -> None:
         self._pool = pool
         self._tasks = enumerate(tasks)
@@ -84,6 +89,8 @@ class DriveLoop:
         self._on_episode = on_episode
         self._rows_left = max_rows
         self._reset_rule = reset_rule
+        self._coaching = coaching
+        self._held: dict[int, Row] = {}
         self._last_returns: dict[int, float | None] = {}
         self._running: dict[int, tuple[int, EpisodeTask]] = {}
         self._episode_numbers = [0] * len(pool)
@@ -98,15 +105,32 @@ class DriveLoop:
         for env in range(len(self._pool)):
             self._begin_next(env)
         while self._running:
-            rows, failed = self._pool.gather(together=self._answer is not None)
+            patience_s = _WAIT_FOR_RESETS_S if self._held else None
+            rows, failed = self._pool.gather(together=self._answer is not None, patience_s=patience_s)
             for failure in failed:
                 self._fail(failure.env, failure.reason)
+            if self._coaching is not None:
+                rows = self._admit(rows, self._coaching)
             if rows:
                 self._handle(rows)
             if self._rows_left is not None:
                 self._rows_left -= len(rows)
                 if self._rows_left <= 0:
                     return
+
+    def _admit(self, rows: list[Row], coaching: Coaching) -> list[Row]:
+        """Holds back the rows of environments that are owed too much feedback, and lets go what was held back.
+
+        A simulator waits for its action meanwhile. Where all of them wait, so does the loop, for feedback.
+        """
+        waiting = {row.batch.env[0]: row for row in rows}
+        coaching.waits += sum(coaching.paused(env) for env in waiting)
+        waiting.update(self._held)
+        if self._held:
+            alone = not rows and not self._pool.busy
+            coaching.collect(_WAIT_FOR_FEEDBACK_S if alone else 0.0)
+        self._held = {env: row for env, row in waiting.items() if coaching.paused(env)}
+        return [row for env, row in sorted(waiting.items()) if env not in self._held]
 
     def _begin_next(self, env: int) -> None:
         item = next(self._tasks, None)

@@ -76,6 +76,11 @@ class WorkerPool:
     def __len__(self) -> int:
         return len(self._workers)
 
+    @property
+    def busy(self) -> bool:
+        """True while a worker is about to send a row."""
+        return any(worker.state is not WorkerState.IDLE for worker in self._workers)
+
     def begin(self, env: int, task: EpisodeTask, episode: int) -> None:
         """Orders a worker to begin an episode; its first row comes from a later :meth:`gather`."""
         self._send(env, encode_task(task, episode), WorkerState.RESETTING, START_TIMEOUT_S)
@@ -93,24 +98,30 @@ class WorkerPool:
         except OSError:
             worker.deadline = 0.0  # noticed by the next gather
 
-    def gather(self, *, together: bool = True) -> tuple[list[Row], list[WorkerFailed]]:
+    def gather(
+        self, *, together: bool = True, patience_s: float | None = None
+    ) -> tuple[list[Row], list[WorkerFailed]]:
         """Waits for rows.
 
         Args:
             together: True waits for one row of every stepping worker (resetting ones are not waited for), so that
                 they travel in one message. False returns as soon as there is any row.
+            patience_s: Longest wait where nobody is stepping: none may come then. None: as long as it takes.
 
         Returns:
             Rows ordered by environment, and workers that failed meanwhile.
         """
         rows: list[Row] = []
         failed: list[WorkerFailed] = []
+        end = None if patience_s is None else time.monotonic() + patience_s
         while True:
             stepping = any(worker.state is WorkerState.STEPPING for worker in self._workers)
             busy = {worker.pipe: worker for worker in self._workers if worker.state is not WorkerState.IDLE}
             if not busy or ((rows or failed) and not (stepping and together)):
                 break
-            for pipe in wait(list(busy), timeout=0.5):
+            if end is not None and not stepping and time.monotonic() >= end:
+                break
+            for pipe in wait(list(busy), timeout=0.5 if patience_s is None else min(0.5, patience_s)):
                 worker = busy[pipe]  # type: ignore[index]
                 try:
                     message = worker.pipe.recv_bytes()
