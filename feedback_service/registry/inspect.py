@@ -60,7 +60,11 @@ def inspect(kind: int, directory: Path) -> Inspected:
     if not directory.exists():
         raise NotAModelError(f"there is no directory {directory}")
     if not directory.is_dir():
-        raise NotAModelError(f"{directory} is a file, not a model's directory")
+        weights = kind == CLIP and directory.suffix == ".safetensors"
+        raise NotAModelError(
+            f"{directory} is a file, not a model's directory",
+            hint="Say which open_clip model it is, as --open-clip ViT-B-16." if weights else "",
+        )
     try:
         files = served_files(directory)
         family, parameters = (inspect_vlm if kind == VLM else inspect_clip)(directory)

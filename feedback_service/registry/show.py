@@ -6,10 +6,12 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from codriver.errors import CodriverError
 from codriver.v1 import feedback_admin_service_pb2 as pb
 from feedback_service.registry.inspect import KIND_WORDS
+from feedback_service.registry.store import SHIPPED_DIRECTORY
 
 
 def fail(verb: str, error: CodriverError) -> int:
@@ -66,7 +68,7 @@ def print_table(models: Sequence[pb.CoachModel]) -> None:
             count(model.parameters) or "-",
             model.version or "-",
             ", ".join(model.coaches),
-            model.path,
+            _place(model),
         )
         table.add_row(*(Text(cell) for cell in cells))
     console = Console()
@@ -74,6 +76,16 @@ def print_table(models: Sequence[pb.CoachModel]) -> None:
     for model in models:
         if model.problem:
             console.print(Text(f"{model.name}: {model.problem}"), soft_wrap=True)
+
+
+def _place(model: pb.CoachModel) -> str:
+    """Its directory, short where that is possible."""
+    if not model.path or Path(model.path).parent == SHIPPED_DIRECTORY:
+        return "shipped with codriver" if model.path else "at Triton"
+    try:
+        return str(Path(model.path).relative_to(Path.cwd()))
+    except ValueError:
+        return model.path
 
 
 @contextmanager
