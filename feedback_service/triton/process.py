@@ -20,9 +20,9 @@ from feedback_service.triton.server_log import last_words
 _GUARD = Path(__file__).with_name("guard.py")
 _HOST = "127.0.0.1"
 _POLL_S = 0.02
-_GRACE_S = 6.0
+_GRACE_S = 3.5
 """Triton itself waits up to ``--exit-timeout-secs`` for its models."""
-_EXIT_TIMEOUT_S = 4
+_EXIT_TIMEOUT_S = 2
 
 
 class TritonStartError(Exception):
