@@ -1,0 +1,374 @@
+"""One coach at the desk: from a request to a row, from a row to its one answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+
+from codriver.v1 import feedback_pb2, feedback_service_pb2, tensor_pb2
+from feedback_service.asking.dispatcher import Dispatcher
+from feedback_service.coaches.kind import CoachKind, Outcome, unavailable
+from feedback_service.desk.asker import Asker
+from feedback_service.desk.fair_queue import FairQueue
+from feedback_service.desk.kept import Kept
+from feedback_service.desk.metrics import Metrics
+from feedback_service.desk.row import Row, RowKey, RowState
+from feedback_service.desk.settings import CoachSettings, Limits, Route
+from feedback_service.desk.ways import EnvironmentWay
+from feedback_service.triton.client import TritonClient
+
+_LOG = logging.getLogger(__name__)
+_FINAL = frozenset(
+    {
+        feedback_pb2.UNAVAILABLE_REASON_UNPARSEABLE,
+        feedback_pb2.UNAVAILABLE_REASON_MODEL_ERROR,
+        feedback_pb2.UNAVAILABLE_REASON_TIMED_OUT,
+        feedback_pb2.UNAVAILABLE_REASON_STALE,
+    }
+)
+"""Reasons that a request gets again when it is sent again. After the others nothing was tried, so it may be now."""
+
+
+class CoachDesk:
+    """One coach.
+
+    Args:
+        settings: Its settings.
+        kind: What is particular to its kind.
+        client: The way to Triton.
+        limits: Limits of the desk.
+        metrics: Where to count.
+        pending: Unanswered rows of each session at all coaches; kept by the coaches together.
+
+    Attributes:
+        settings: Its settings.
+        on_unhealthy: Called with one line whenever the model is found to be down; whoever can do something about it
+            may set it.
+    """
+
+    def __init__(
+        self,
+        settings: CoachSettings,
+        kind: CoachKind,
+        client: TritonClient,
+        limits: Limits,
+        metrics: Metrics,
+        pending: dict[str, int],
+    ) -> None:
+        self.settings = settings
+        self.kind = kind
+        self.on_unhealthy: Callable[[str], None] | None = None
+        self._limits = limits
+        self._metrics = metrics
+        self._session_pending = pending
+        self._rows: dict[RowKey, Row] = {}
+        self._queue = FairQueue()
+        self._answers: Kept[tuple[bytes, feedback_pb2.Feedback]] = Kept(limits.answers_kept)
+        self._equal: Kept[Outcome] = Kept(settings.cache_entries)
+        self._dispatcher = Dispatcher(settings, kind, client, limits, metrics, self, self._report_unhealthy)
+
+    @property
+    def route(self) -> Route | None:
+        """The model that answers."""
+        return self._dispatcher.route
+
+    @property
+    def queued(self) -> int:
+        """Rows that wait for a call."""
+        return len(self._queue)
+
+    @property
+    def unanswered(self) -> int:
+        """Rows that wait for a call or for its answer."""
+        return len(self._rows)
+
+    @property
+    def room(self) -> int:
+        """Rows that may still be queued."""
+        return max(0, self.settings.max_queued - len(self._queue))
+
+    def info(self) -> feedback_service_pb2.CoachInfo:
+        """What it is and can do now."""
+        route, closed = self.route, self._dispatcher.closed_detail
+        size = self.settings.picture_size_px
+        return feedback_service_pb2.CoachInfo(
+            coach=self.settings.name,
+            kind=self.settings.kind,
+            model_id=route.model_id if route else "",
+            model_version=route.model_version if route else "",
+            ready=closed is None,
+            detail=closed or "",
+            picture_spec=tensor_pb2.TensorSpec(
+                name="picture",
+                dtype=tensor_pb2.DTYPE_UINT8,
+                shape=[size, size, 3],
+                encoding=tensor_pb2.ENCODING_PNG,
+                optional=True,
+            ),
+        )
+
+    async def switch(self, route: Route | None, detail: str = "") -> None:
+        """Lets another model answer.
+
+        Args:
+            route: The model for every call from now on; None: every row that waits is answered MODEL_NOT_LOADED.
+            detail: Why there is none, for people.
+
+        Returns:
+            When the calls of the model before have ended.
+        """
+        await self._dispatcher.switch(route, detail)
+
+    def probe(self) -> None:
+        """Looks at once whether a model that is down is up again, as after its restart."""
+        self._dispatcher.probe()
+
+    async def close(self) -> None:
+        """Answers everything with RESTARTED and ends every call."""
+        outcome = unavailable(feedback_pb2.UNAVAILABLE_REASON_RESTARTED, "the service stops")
+        for row in list(self._rows.values()):
+            self.settle(row, outcome)
+        await self._dispatcher.close()
+
+    # Requests.
+
+    def ask(
+        self,
+        asker: Asker,
+        request: feedback_service_pb2.AnnotationRequest,
+        key: RowKey,
+        way: EnvironmentWay,
+    ) -> None:
+        """Takes in a request that is well formed."""
+        told = self.kind.told(request.context)
+        picture_hash = hashlib.blake2b(request.picture, digest_size=16).digest()
+        fingerprint = picture_hash + request.context.SerializeToString(deterministic=True)
+        row = self._rows.get(key)
+        if row is not None:
+            if row.fingerprint != fingerprint:
+                self._refuse_other_payload(asker, request)
+            else:
+                asker.join(row, self)
+            return
+        kept = self._answers.get(key)
+        if kept is not None:
+            self._answer_once_more(
+                asker, request, kept, way.age(way.position(key.episode, key.step)), fingerprint
+            )
+            return
+        now = asyncio.get_running_loop().time()
+        timeout_ms = min(request.timeout_ms or self.settings.timeout_ms, self._limits.max_timeout_ms)
+        row = Row(
+            key=key,
+            picture=request.picture,
+            told=told,
+            same=(picture_hash, told),
+            fingerprint=fingerprint,
+            max_age_steps=request.max_age_steps,
+            way=way,
+            asked_at=now,
+            deadline=now + timeout_ms / 1000,
+        )
+        equal = self._equal_answer(row)
+        if equal is not None:
+            self._admit(asker, row)
+            self.settle(row, equal, self.route, cached=True)
+            return
+        refusal = self._refusal(row)
+        if refusal is not None:
+            asker.refuse(request, refusal.reason, refusal.detail)
+            return
+        self._admit(asker, row)
+        self._queue.add(row)
+        row.state = RowState.QUEUED
+        row.timer = asyncio.get_running_loop().call_at(row.deadline, self._expire, row)
+        self._dispatcher.wake()
+
+    def drop_stale(self, key: RowKey) -> None:
+        """An environment has come further: what waits too long in its queue ends."""
+        while (row := self._queue.first_of(key.session_id, key.env)) is not None and row.stale:
+            self._end_stale(row)
+
+    def withdraw(self, row: Row, asker: Asker, detail: str) -> None:
+        """An asker does not want a row any more. What nobody else waits for ends."""
+        outcome = unavailable(feedback_pb2.UNAVAILABLE_REASON_CANCELLED, detail)
+        others = [other for other in row.askers if other is not asker]
+        if not others:
+            self.settle(row, outcome)
+            return
+        asked, row.askers = len(row.askers) - len(others), others
+        feedback = self.feedback(row, outcome)
+        for _ in range(asked):
+            asker.deliver(row, feedback)
+
+    def row_of(self, key: RowKey) -> Row | None:
+        """The unanswered row of a key."""
+        return self._rows.get(key)
+
+    def _admit(self, asker: Asker, row: Row) -> None:
+        self._rows[row.key] = row
+        session_id = row.key.session_id
+        self._session_pending[session_id] = self._session_pending.get(session_id, 0) + 1
+        asker.join(row, self)
+
+    def _refusal(self, row: Row) -> feedback_pb2.Unavailable | None:
+        closed = self._dispatcher.closed_detail
+        if closed is not None:
+            return unavailable(feedback_pb2.UNAVAILABLE_REASON_MODEL_NOT_LOADED, closed)
+        session_id = row.key.session_id
+        most = self._limits.max_pending_per_session
+        if self._session_pending.get(session_id, 0) >= most:
+            return unavailable(
+                feedback_pb2.UNAVAILABLE_REASON_BACKLOG, f"the session has {most} unanswered requests"
+            )
+        if not self.room:
+            detail = f"{self.settings.max_queued} rows wait for coach {self.settings.name!r}"
+            last = self._queue.last_of_the_longest(session_id)
+            if last is None:
+                return unavailable(feedback_pb2.UNAVAILABLE_REASON_BACKLOG, detail)
+            detail += ", most of them of this session"
+            self.settle(last, unavailable(feedback_pb2.UNAVAILABLE_REASON_BACKLOG, detail))
+        return None
+
+    def _refuse_other_payload(self, asker: Asker, request: feedback_service_pb2.AnnotationRequest) -> None:
+        detail = "key: was asked before with another picture or context"
+        asker.refuse(request, feedback_pb2.UNAVAILABLE_REASON_INVALID_REQUEST, detail)
+
+    def _answer_once_more(
+        self,
+        asker: Asker,
+        request: feedback_service_pb2.AnnotationRequest,
+        kept: tuple[bytes, feedback_pb2.Feedback],
+        age_steps: int,
+        fingerprint: bytes,
+    ) -> None:
+        asked, feedback = kept
+        if asked != fingerprint:
+            self._refuse_other_payload(asker, request)
+            return
+        if age_steps > feedback.age_steps:
+            again = feedback_pb2.Feedback()
+            again.CopyFrom(feedback)
+            again.age_steps = age_steps
+            feedback = again
+        asker.deliver(None, feedback)
+
+    # Rows, for the dispatcher.
+
+    def take(self, most: int) -> list[Row]:
+        """Takes up to so many rows that are worth a call out of the queue."""
+        now = asyncio.get_running_loop().time()
+        rows: list[Row] = []
+        while len(rows) < most and len(self._queue):
+            row = self._queue.pop()
+            row.state = RowState.IDLE
+            row.waited_s = now - row.asked_at
+            if row.stale:
+                self._end_stale(row)
+                continue
+            if row.deadline <= now:
+                self._expire(row)
+                continue
+            equal = self._equal_answer(row)
+            if equal is not None:
+                self.settle(row, equal, self.route, cached=True)
+                continue
+            self._metrics.waited(self.settings.name, row.waited_s)
+            rows.append(row)
+        # An answer above may have led its asker to withdraw another one.
+        return [row for row in rows if row.state is RowState.IDLE]
+
+    def settle(
+        self,
+        row: Row,
+        outcome: Outcome,
+        route: Route | None = None,
+        inference_us: int = 0,
+        cached: bool = False,
+    ) -> None:
+        """Ends a row: everyone who asked for it is answered. One that has ended stays as it is."""
+        if row.state is RowState.DONE:
+            return
+        if row.state is RowState.QUEUED:
+            self._queue.remove(row)
+            row.waited_s = asyncio.get_running_loop().time() - row.asked_at
+        elif row.call is not None:
+            row.call.leave(row)
+        row.state = RowState.DONE
+        if row.timer is not None:
+            row.timer.cancel()
+        del self._rows[row.key]
+        self._forget_pending(row.key.session_id)
+        feedback = self.feedback(row, outcome, route, inference_us, cached)
+        row.picture = b""
+        if not isinstance(outcome, feedback_pb2.Unavailable):
+            self._answers.keep(row.key, (row.fingerprint, feedback))
+            if route is not None and not cached and self.settings.cache_entries:
+                self._equal.keep((route, row.same), outcome)
+        elif outcome.reason in _FINAL:
+            self._answers.keep(row.key, (row.fingerprint, feedback))
+        for asker in row.askers:
+            asker.deliver(row, feedback)
+
+    def refuse_all(self, outcome: feedback_pb2.Unavailable) -> None:
+        """Answers every row that is not in a call."""
+        for row in [row for row in self._rows.values() if row.state is not RowState.CALLING]:
+            self.settle(row, outcome)
+
+    def feedback(
+        self,
+        row: Row,
+        outcome: Outcome,
+        route: Route | None = None,
+        inference_us: int = 0,
+        cached: bool = False,
+    ) -> feedback_pb2.Feedback:
+        """The answer to a row."""
+        feedback = feedback_pb2.Feedback(
+            key=row.key.to_wire(),
+            coach=self.settings.name,
+            queue_us=int(row.waited_s * 1e6),
+            inference_us=inference_us,
+            age_steps=row.age_steps,
+            cached=cached,
+        )
+        if route is not None:
+            feedback.model_id = route.model_id
+            feedback.model_version = route.model_version
+        if isinstance(outcome, feedback_pb2.ClipReward):
+            feedback.clip_reward.CopyFrom(outcome)
+        elif isinstance(outcome, feedback_pb2.VlmAction):
+            feedback.vlm_action.CopyFrom(outcome)
+        else:
+            feedback.unavailable.CopyFrom(outcome)
+        return feedback
+
+    def _equal_answer(self, row: Row) -> Outcome | None:
+        route = self.route
+        return None if route is None else self._equal.get((route, row.same))
+
+    def _expire(self, row: Row) -> None:
+        where = "its call" if row.state is RowState.CALLING else "the queue"
+        detail = f"no answer within {row.deadline - row.asked_at:g} s; it was in {where}"
+        self.settle(row, unavailable(feedback_pb2.UNAVAILABLE_REASON_TIMED_OUT, detail))
+
+    def _end_stale(self, row: Row) -> None:
+        detail = f"{row.age_steps} steps old; at most {row.max_age_steps} were wanted"
+        self.settle(row, unavailable(feedback_pb2.UNAVAILABLE_REASON_STALE, detail))
+
+    def _forget_pending(self, session_id: str) -> None:
+        left = self._session_pending[session_id] - 1
+        if left:
+            self._session_pending[session_id] = left
+        else:
+            del self._session_pending[session_id]
+
+    def _report_unhealthy(self, detail: str) -> None:
+        if self.on_unhealthy is None:
+            return
+        try:
+            self.on_unhealthy(detail)
+        except Exception:  # noqa: BLE001 - rows go on being answered, whatever the listener does
+            _LOG.exception("coach %s: whoever was told that its model is down failed", self.settings.name)
