@@ -106,7 +106,7 @@ def load_pictures(
         note(f"{directory}: {count} episodes, {len(png) - before} labelled pictures")
     if not png:
         raise DatasetError(
-            f"{directories[0]}: no labelled pictures", hint="Collect them with: codriver collect --pictures"
+            f"{directories[0]}: no labelled pictures", hint="Collect them with: codriver collect"
         )
     context, anchor, held = (np.concatenate(column) for column in zip(*columns, strict=True))
     return Pictures(png, context, anchor, held, episodes)

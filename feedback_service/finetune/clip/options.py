@@ -176,7 +176,7 @@ def from_arguments(arguments: argparse.Namespace) -> Options:
         InvalidArgumentError: A value is out of range, or two do not go together.
     """
     if not arguments.data:
-        raise InvalidArgumentError("--data is missing", hint="Collect some with: codriver collect --pictures")
+        raise InvalidArgumentError("--data is missing", hint="Collect some with: codriver collect")
     if arguments.out is None and arguments.export_webdataset is None:
         raise InvalidArgumentError("--out is missing")
     if arguments.model == SMALL and arguments.weights is not None:
