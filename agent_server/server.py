@@ -15,6 +15,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
+from agent_server.feedback.coaching import Coaching, FeedbackSource
 from agent_server.limits import Limits
 from agent_server.policies import Policy
 from agent_server.policy_store import LoadedPolicy, PolicyStore
@@ -51,6 +52,7 @@ class Options:
         listen: Addresses of AgentService: ``HOST:PORT`` or ``unix:PATH``.
         admin_listen: Address of PolicyAdminService; None: it is not served.
         protection: Who may call: TLS and tokens.
+        feedback: The feedback service; None: there is none, and no coach is granted.
         reflection: True: serve the reflection service.
         batch_cap: Most rows in a pass.
         max_delay_ms: Longest wait for a fuller pass.
@@ -64,6 +66,7 @@ class Options:
     listen: tuple[str, ...] = ("127.0.0.1:50051",)
     admin_listen: str | None = None
     protection: Protection = Protection()  # noqa: RUF009 - immutable
+    feedback: FeedbackSource | None = None
     reflection: bool = False
     batch_cap: int = 16
     max_delay_ms: float = 0.0
@@ -86,6 +89,7 @@ class AgentServer:
 
         Raises:
             ValueError: There is no policy.
+            InvalidArgumentError: The feedback service's address or files cannot be used.
         """
         if not policies:
             raise ValueError("a server needs at least one policy")
@@ -93,12 +97,14 @@ class AgentServer:
         self.addresses: list[str] = []
         self.admin_address = ""
         self.store = PolicyStore()
+        self.coaching = None if options.feedback is None else Coaching(options.feedback)
         self._sources = list(policies)
         self._engine = _engine(options, self._model_died)
-        self._registry = SessionRegistry(options.limits)
+        closed = None if self.coaching is None else self.coaching.forget
+        self._registry = SessionRegistry(options.limits, closed)
         intake = Intake(self.store, self._engine, options.limits, asyncio.get_running_loop())
         self._agent = agent.AgentService(
-            self.store, self._registry, intake, options.limits, secrets.token_hex(8)
+            self.store, self._registry, intake, options.limits, secrets.token_hex(8), self.coaching
         )
         self._health = HealthServicer()
         self._servers: list[grpc.aio.Server] = []
@@ -140,6 +146,8 @@ class AgentServer:
         except BaseException:
             await self._engine.close()
             raise
+        if self.coaching is not None:
+            await self.coaching.start()
         for grpc_server in self._servers:
             await grpc_server.start()
         for name in ("", agent.SERVICE_NAME, admin.SERVICE_NAME):
@@ -187,8 +195,10 @@ class AgentServer:
         return len(self._agent.streams)
 
     async def stop(self) -> None:
-        """Stops now: what is in flight is answered, streams end with UNAVAILABLE."""
+        """Stops now: what is in flight is answered, open feedback ends as RESTARTED, streams end with UNAVAILABLE."""
         self._agent.draining = self._agent.draining or "it was asked to"
+        if self.coaching is not None:
+            await self.coaching.close()
         for stream in list(self._agent.streams):
             stream.end(UnavailableError("the server has stopped", reason="DRAINED", retry_after_s=2.0))
         deadline = time.monotonic() + 2.0

@@ -8,6 +8,8 @@ from typing import Any
 
 import grpc
 
+from agent_server.feedback.coaching import Coaching
+from agent_server.feedback.settle import settle
 from agent_server.limits import Limits
 from agent_server.policy_store import PolicyStore
 from agent_server.service.drive_stream import DriveStream
@@ -34,9 +36,16 @@ class AgentService:
     """The servicer. Belongs to the event loop."""
 
     def __init__(
-        self, store: PolicyStore, registry: SessionRegistry, intake: Intake, limits: Limits, instance_id: str
+        self,
+        store: PolicyStore,
+        registry: SessionRegistry,
+        intake: Intake,
+        limits: Limits,
+        instance_id: str,
+        coaching: Coaching | None = None,
     ) -> None:
-        """A service over the given parts."""
+        """A service over the given parts; without ``coaching`` no coach is granted."""
+        self._coaching = coaching
         self._store, self._registry, self._intake, self._limits = store, registry, intake, limits
         self._instance_id = instance_id
         self.draining = ""
@@ -72,10 +81,15 @@ class AgentService:
         )
 
     async def open_session(self, request: pb.OpenSessionRequest, context: Context) -> pb.OpenSessionResponse:
-        """Settles and opens a session. No coach is granted: this server has no link to a feedback service."""
+        """Settles and opens a session."""
         self._check_draining()
-        agreement = agree(request, self._store, self._limits)
+        agreement = agree(request, self._store, self._limits, linked=self._coaching is not None)
+        feedback = None
+        if self._coaching is not None:
+            feedback = await settle(request, self._coaching.link)
         session = self._registry.open(agreement)
+        if self._coaching is not None and feedback is not None:
+            session.feedback = self._coaching.open(session, feedback)
         policy = session.policy(self._store)
         return pb.OpenSessionResponse(
             session_id=session.session_id,
@@ -87,6 +101,9 @@ class AgentService:
             max_message_bytes=self._limits.max_message_bytes,
             replay_window_steps=1,
             idle_timeout_s=self._limits.idle_timeout_s,
+            coaches=[] if feedback is None else feedback.coaches,
+            feedback_rule=None if feedback is None else feedback.rule,
+            feedback_credits_per_env=0 if feedback is None else feedback.credits_per_env,
             seed=agreement.seed,
         )
 
@@ -128,12 +145,18 @@ class AgentService:
             )
         stream = session.stream = DriveStream(session, context, self._intake)
         self.streams.add(stream)
+        cleanly = False
         try:
             attached = pb.DriveResponse(attached=pb.Attached(answered=session.answered()))
             stream.send(attached.SerializeToString())
+            if session.feedback is not None:
+                session.feedback.attached()
             await stream.run()
+            cleanly = True
         finally:
             session.stream = None
+            if session.feedback is not None:
+                session.feedback.detached(cleanly)
             session.touch()
             self.streams.discard(stream)
 

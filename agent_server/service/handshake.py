@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from agent_server.feedback.settle import violations as feedback_violations
 from agent_server.limits import Limits
 from agent_server.policy_store import LoadedPolicy, PolicyStore
 from agent_server.sessions.checks import Layout
@@ -18,8 +19,16 @@ MAX_ENVS = 65_536
 _SERVING = (agent_service_pb2.SESSION_PURPOSE_UNSPECIFIED, agent_service_pb2.SESSION_PURPOSE_SERVING)
 
 
-def agree(request: agent_service_pb2.OpenSessionRequest, store: PolicyStore, limits: Limits) -> Agreement:
-    """Settles a session.
+def agree(
+    request: agent_service_pb2.OpenSessionRequest, store: PolicyStore, limits: Limits, linked: bool = False
+) -> Agreement:
+    """Settles a session, but for its coaches (``agent_server.feedback.settle``).
+
+    Args:
+        request: What the client wants.
+        store: The policies.
+        limits: What is allowed.
+        linked: True: the server has a link to a feedback service.
 
     Raises:
         InvalidArgumentError: Fields are wrong in themselves; every one is named.
@@ -29,7 +38,7 @@ def agree(request: agent_service_pb2.OpenSessionRequest, store: PolicyStore, lim
     """
     check_observation_spec(request.observation_spec)
     check_action_spec(request.action_spec)
-    _check_fields(request)
+    _check_fields(request, linked)
     if request.purpose not in _SERVING:
         raise FailedPreconditionError(
             "SESSION_PURPOSE_TRAINING is not possible: this server has no learner",
@@ -59,7 +68,7 @@ def agree(request: agent_service_pb2.OpenSessionRequest, store: PolicyStore, lim
     )
 
 
-def _check_fields(request: agent_service_pb2.OpenSessionRequest) -> None:
+def _check_fields(request: agent_service_pb2.OpenSessionRequest, linked: bool) -> None:
     found: list[Violation] = []
     if len(request.client_name) > 128:
         found.append(
@@ -85,6 +94,7 @@ def _check_fields(request: agent_service_pb2.OpenSessionRequest) -> None:
         found.append(
             Violation("fallback", f"needs an action to brake with (acceleration or brake), not only: {names}")
         )
+    found += feedback_violations(request, linked)
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise InvalidArgumentError(f"{found[0].field} {found[0].description}{more}", violations=found)

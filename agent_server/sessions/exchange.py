@@ -203,6 +203,8 @@ class Exchange:
 
     def _finish(self, message: bytes) -> None:
         self.message = message
+        if self.session.feedback is not None:
+            self.session.feedback.answered(self)
         self.job, self.repeats = None, {}  # an answered message holds no other, nor its rows twice
         if self._timer is not None:
             self._timer.cancel()

@@ -6,6 +6,7 @@ import hmac
 import logging
 import secrets
 import time
+from collections.abc import Callable
 
 from agent_server.limits import Limits
 from agent_server.sessions.session import Agreement, Session
@@ -17,9 +18,14 @@ _log = logging.getLogger(__name__)
 class SessionRegistry:
     """All sessions of a server. Belongs to the event loop."""
 
-    def __init__(self, limits: Limits) -> None:
-        """An empty registry."""
-        self._limits = limits
+    def __init__(self, limits: Limits, closed: Callable[[Session], None] | None = None) -> None:
+        """An empty registry.
+
+        Args:
+            limits: What is allowed.
+            closed: Told of each session that is closed.
+        """
+        self._limits, self._closed = limits, closed
         self._sessions: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -71,6 +77,8 @@ class SessionRegistry:
     def close(self, session: Session) -> None:
         """Forgets a session."""
         session.closed = True
+        if self._closed is not None:
+            self._closed(session)
         self._sessions.pop(session.session_id, None)
         _log.info("session %s closed", session.session_id)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agent_server.policy_store import LoadedPolicy, PolicyStore
 from agent_server.sessions.checks import Layout
 from agent_server.sessions.keys import EnvRecord
 from codriver.errors import CodriverError
 from codriver.v1 import action_pb2, agent_service_pb2
+
+if TYPE_CHECKING:
+    from agent_server.sessions.exchange import Exchange
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,19 @@ class Stream(Protocol):
         """Reads no more, answers what is in flight, then ends with OK or with the error."""
 
 
+class Coached(Protocol):
+    """A session's feedback, as far as its messages and streams touch it (a ``SessionFeedback``)."""
+
+    def answered(self, exchange: Exchange) -> None:
+        """A message has its actions, which are not yet sent."""
+
+    def attached(self) -> None:
+        """A stream is attached."""
+
+    def detached(self, cleanly: bool) -> None:
+        """The stream is gone; cleanly: its client has read everything."""
+
+
 @dataclass(eq=False)
 class Session:
     """A session, for the event loop only.
@@ -66,6 +82,7 @@ class Session:
         records: Environments that have appeared, by number.
         rows_in_flight: Rows received and not yet answered.
         stream: The attached stream; None: none is.
+        feedback: Its feedback; None: it has no coaches.
         calls: Act calls in progress.
         last_active: Monotonic time of the last sign of life.
         closed: True: it takes no more messages.
@@ -78,6 +95,7 @@ class Session:
     records: dict[int, EnvRecord] = field(default_factory=dict)
     rows_in_flight: int = 0
     stream: Stream | None = None
+    feedback: Coached | None = None
     calls: int = 0
     last_active: float = field(default_factory=time.monotonic)
     closed: bool = False

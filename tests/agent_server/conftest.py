@@ -129,6 +129,7 @@ def start(tmp_path):
                 "admin_listen",
                 "listen",
                 "reflection",
+                "feedback",
                 "protection",
             )
             if name in settings
