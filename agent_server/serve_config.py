@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agent_server.feedback.coaching import FeedbackSource
 from agent_server.limits import Limits
 from agent_server.server import Options
+from codriver.connection import target
 from codriver.errors import InvalidArgumentError
 from codriver.serving.config_file import read_config
+from codriver.serving.listen import is_loopback
 from codriver.serving.protection import IN_FILES, add_protection_options, protection_of
 
 SHIPPED_POLICY = Path(__file__).parent / "policies" / "shipped"
@@ -49,6 +52,7 @@ class Settings:
     verbose: bool = False
 
 
+_FEEDBACK = ("feedback", "feedback_tls_ca", "feedback_token")
 _VALUES = (
     "policy",
     "listen",
@@ -100,6 +104,14 @@ def parser() -> argparse.ArgumentParser:
         "--ready-file", type=Path, metavar="FILE", help="write the addresses there as JSON, when ready"
     )
     p.add_argument("--verbose", action="store_true", help="log sessions and policies")
+    group = p.add_argument_group("feedback")
+    group.add_argument(
+        "--feedback", metavar="ADDR", help="feedback service, which asks coaches about marked rows"
+    )
+    group.add_argument(
+        "--feedback-tls-ca", metavar="FILE", help="it speaks TLS, certified by these roots (PEM)"
+    )
+    group.add_argument("--feedback-token", metavar="FILE", help="file with the bearer token that it wants")
     add_protection_options(p)
     return p
 
@@ -122,6 +134,7 @@ def settings(argv: list[str]) -> Settings:
     given["protection"] = protection_of(given, args)
     for name in IN_FILES:
         given.pop(name, None)
+    given["feedback"] = _feedback(given, args)
     limits = given.pop("limits", {})
     if "drain_grace_s" in given:
         limits["drain_grace_s"] = given.pop("drain_grace_s")
@@ -147,6 +160,29 @@ def settings(argv: list[str]) -> Settings:
     return Settings(policies, options, args.ready_file, args.verbose)
 
 
+def _feedback(given: dict[str, Any], args: argparse.Namespace) -> FeedbackSource | None:
+    """The feedback service that file and command line name; takes the options out of the file's."""
+    chosen = {}
+    for name in _FEEDBACK:
+        value, of_file = getattr(args, name), given.pop(name, None)
+        chosen[name] = of_file if value is None else value
+    address, ca, token = (chosen[name] or None for name in _FEEDBACK)
+    if address is None:
+        for name in _FEEDBACK:
+            if chosen[name]:
+                raise InvalidArgumentError(f"{name} is set, and no feedback service", field="feedback")
+        return None
+    target(address)
+    local = address.startswith("unix:") or is_loopback(address.rpartition(":")[0].strip("[]"))
+    if token is not None and ca is None and not local:
+        raise InvalidArgumentError(
+            f"the token would go to {address} unencrypted",
+            field="feedback_token",
+            hint="Name the roots of its certificate with --feedback-tls-ca.",
+        )
+    return FeedbackSource(address, None if ca is None else Path(ca), None if token is None else Path(token))
+
+
 def _cores(text: str) -> tuple[int, ...]:
     there = os.sched_getaffinity(0) | set(range(os.cpu_count() or 1))
     if not all(part.isdigit() and int(part) in there for part in text.split(",")):
@@ -163,6 +199,7 @@ def _read(path: Path) -> dict[str, Any]:
         "limits": vars(Limits()),
         "admin_listen": "",
         "threads": 1,
+        **dict.fromkeys(_FEEDBACK, ""),
         **IN_FILES,
     }
     known.pop("protection")
