@@ -18,7 +18,8 @@ from feedback_service.registry.store import ModelStore
 from feedback_service.registry.stored_model import StoredModel
 from feedback_service.registry.warm_up import warm_up
 from feedback_service.triton.client import TritonClient
-from feedback_service.triton.errors import TritonError
+from feedback_service.triton.errors import TritonError, TritonReason
+from feedback_service.triton.probe import calls_answered
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +96,11 @@ class ModelSwitch:
         seat = self._seats[coach]
         if seat.recovering is None or seat.recovering.done():
             seat.recovering = self._spawn(self.reload(coach))
+
+    def wanted(self, triton_model: str) -> bool:
+        """Whether a coach asks this model of Triton: a watchdog leaves others alone."""
+        routes = (seat.desk.route for seat in self._seats.values())
+        return any(route is not None and route.model == triton_model for route in routes)
 
     async def reload(self, coach: str) -> None:
         """Loads a coach's model anew, unless it answers. A process that died leaves a model that says READY."""
@@ -265,11 +271,14 @@ class ModelSwitch:
         _log.info("coach %s: %s, version %s, answers now", coach, route.model_id, route.model_version)
 
     async def _answers(self, route: Route, seat: Seat) -> bool:
+        """Whether a model answers, or at least works."""
+        before = await calls_answered(self._client, route.model)
         try:
             await warm_up(self._client, route.model, seat.desk.settings.kind, self._patience.probe_s)
         except TritonError as error:
             _log.info("%s: %s", route.model_id, error)
-            return False
+            busy = error.reason is TritonReason.TIMED_OUT
+            return busy and await calls_answered(self._client, route.model) > before
         return True
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
