@@ -1,0 +1,1 @@
+"""The gRPC services, thin over the desk and the registry."""
