@@ -86,7 +86,7 @@ def ensure(
                 return found
             missing = what_is_missing(folder, wanted)
             if missing:
-                make_environment(folder, python_for(folder), lock)
+                make_environment(folder, python_for(), lock)
                 install(folder, wanted, progress, lock, torch_index)
                 if missing := what_is_missing(folder, wanted):
                     raise CoachEnvironmentError(f"{folder} still lacks {', '.join(missing)} after installing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import shutil
@@ -106,8 +107,11 @@ def _installed_from(name: str) -> str:
     return f"{name}{extra} @ {origin}" if origin else f"{name}{extra}=={distribution.version}"
 
 
-def python_for(folder: Path) -> str:
-    """An interpreter for the environment: the one that it has, this one, or one on the PATH.
+def python_for(version: tuple[int, int] = sys.version_info[:2]) -> str:
+    """An interpreter for the environment: this one, or one on the PATH.
+
+    Args:
+        version: Of this one.
 
     Raises:
         CoachEnvironmentError: None of them fits.
@@ -116,7 +120,7 @@ def python_for(folder: Path) -> str:
         raise CoachEnvironmentError(
             f"Triton comes for Linux on x86-64 and aarch64, not for {sys.platform} on {platform.machine()}"
         )
-    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    own = "{}.{}".format(*version)
     candidates = [sys.executable] if own in PYTHONS else []
     candidates += [f"python{version}" for version in PYTHONS]
     found = next((path for name in candidates if (path := shutil.which(name))), None)
@@ -149,19 +153,23 @@ def make_environment(folder: Path, python: str, lock: IO[str]) -> None:
     Raises:
         CoachEnvironmentError: It cannot be made.
     """
-    if interpreter(folder).exists():
-        alive = subprocess.run(
-            [str(interpreter(folder)), "-I", "-c", "import pip, sys; print('%d.%d' % sys.version_info[:2])"],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        if alive.returncode == 0 and alive.stdout.strip() in PYTHONS:
+    if os.path.lexists(interpreter(folder)):
+        if _works(interpreter(folder)):
             return
         for stale in ("bin", "lib", "lib64", "include", "pyvenv.cfg"):  # all but the lock
             path = folder / stale
             path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path, ignore_errors=True)
     _run([python, "-m", "venv", str(folder)], lock, lambda line: None)
+
+
+def _works(python: Path) -> bool:
+    """Whether an environment's interpreter runs, fits and has pip."""
+    ask = "import pip, sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        answer = subprocess.run([str(python), "-I", "-c", ask], capture_output=True, text=True, timeout=120)
+    except OSError:
+        return False
+    return answer.returncode == 0 and answer.stdout.strip() in PYTHONS
 
 
 def install(folder: Path, wanted: Wanted, progress: Progress, lock: IO[str], torch_index: str = "") -> None:
@@ -176,9 +184,9 @@ def install(folder: Path, wanted: Wanted, progress: Progress, lock: IO[str], tor
     progress("Installing what the coaches' models need: about 1.5 GB on disk with a torch for CPUs")
     if torch_index:
         torch = [line for line in wanted.requirements if line.startswith("torch=")]
-        _run([*pip, *pins, "--no-deps", "--index-url", torch_index, *torch], lock, _narrator(progress))
-    _run([*pip, *pins, *wanted.sources], lock, _narrator(progress))
-    _run([*pip, "--no-deps", wanted.triton], lock, _narrator(progress))
+        _run([*pip, *pins, "--no-deps", "--index-url", torch_index, *torch], lock, narrator(progress))
+    _run([*pip, *pins, *wanted.sources], lock, narrator(progress))
+    _run([*pip, "--no-deps", wanted.triton], lock, narrator(progress))
 
 
 _DOWNLOAD = re.compile(
@@ -186,7 +194,7 @@ _DOWNLOAD = re.compile(
 )
 
 
-def _narrator(progress: Progress) -> Callable[[str], None]:
+def narrator(progress: Progress) -> Callable[[str], None]:
     """Turns pip's lines into those worth showing: what is large, and that it unpacks."""
 
     def narrate(line: str) -> None:
