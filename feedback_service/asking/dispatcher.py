@@ -42,6 +42,9 @@ class Waiting(Protocol):
     def refuse_all(self, outcome: feedback_pb2.Unavailable) -> None:
         """Answers every row that is not in a call."""
 
+    def tell_queue(self) -> None:
+        """Counts the rows that wait and the ones in calls."""
+
 
 class Dispatcher:
     """The calls of one coach.
@@ -154,6 +157,7 @@ class Dispatcher:
             if not rows:
                 break
             self._start(self.route, rows)
+        self._waiting.tell_queue()
 
     def _next_rows(self, most: int) -> list[Row]:
         while self._again:

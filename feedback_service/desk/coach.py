@@ -294,6 +294,7 @@ class CoachDesk:
         if row.state is RowState.QUEUED:
             self._queue.remove(row)
             row.waited_s = asyncio.get_running_loop().time() - row.asked_at
+            self.tell_queue()
         elif row.call is not None:
             row.call.leave(row)
         row.state = RowState.DONE
@@ -316,6 +317,10 @@ class CoachDesk:
         """Answers every row that is not in a call."""
         for row in [row for row in self._rows.values() if row.state is not RowState.CALLING]:
             self.settle(row, outcome)
+
+    def tell_queue(self) -> None:
+        """Counts the rows that wait and the ones in calls."""
+        self._metrics.queue_changed(self.settings.name, len(self._queue), self._dispatcher.rows_in_calls)
 
     def feedback(
         self,

@@ -190,8 +190,11 @@ async def _call(method: Any, request: Any, timeout_s: float) -> Any:
     if timeout_s <= 0:
         raise TritonError(TritonReason.TIMED_OUT, "no time was left for the call")
     try:
-        return await method(request, timeout=timeout_s)
+        answer = await method(request, timeout=timeout_s)
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from None
     except grpc.aio.UsageError:
         raise TritonError(TritonReason.UNREACHABLE, "the client is closed") from None
+    if answer is None:  # what gRPC makes of bytes that are no message
+        raise TritonError(TritonReason.BAD_ANSWER, "the answer is not a message of KServe v2")
+    return answer
