@@ -10,6 +10,9 @@ from feedback_service.models.vlm.generator import VlmGenerator
 
 __all__ = ["TritonPythonModel"]
 
+_DTYPES = {"auto": "", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""Torch's words for shorter ones."""
+
 
 class TritonPythonModel(RowModel):
     """What a vision-language model says about a picture."""
@@ -21,7 +24,7 @@ class TritonPythonModel(RowModel):
         self._generator = VlmGenerator(
             directory,
             device=parameters.get("device") or None,
-            dtype=parameters.get("dtype") or None,
+            dtype=_DTYPES.get(given := parameters.get("dtype", ""), given) or None,
             threads=threads(parameters),
             max_new_tokens=int(parameters.get("max_new_tokens") or 32),
             constrained=flag(parameters, "constrained"),
@@ -29,7 +32,9 @@ class TritonPythonModel(RowModel):
 
     def warm_up(self, picture: bytes) -> None:
         """Answers it once."""
-        self._generator.answer([picture], ["What should the driver do?"])
+        _, (error,) = self._generator.answer([picture], ["What should the driver do?"])
+        if error:
+            raise RuntimeError(error)
 
     def answer(self, *columns: Column) -> dict[str, Column]:
         """Answers all rows."""

@@ -50,7 +50,7 @@ class WatchdogTimes:
 
     silence_s: float = 20.0
     unload_s: float = 10.0
-    load_s: float = 120.0
+    load_s: float = 600.0
     pauses_s: tuple[float, ...] = (0.0, 1.0, 5.0)
     steady_s: float = 120.0
 
