@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codriver.errors import CodriverError
+from sim_clients.demo.coach import add_demo_coach_arguments, demo_coach
 from sim_clients.demo.contact_sheet import ContactSheet
 from sim_clients.demo.frames import Frame, to_frame
 from sim_clients.demo.summary import DriveSummary
@@ -27,14 +28,17 @@ from sim_clients.simulator import SimulatorError
 from sim_clients.simulators import check_town, load_simulator
 
 if TYPE_CHECKING:
+    from sim_clients.demo.coach_board import CoachBoard
     from sim_clients.demo.rerun_view import RerunView
+    from sim_clients.drive.coaching import Coaching
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the verb's argument parser."""
     parser = argparse.ArgumentParser(
         prog="codriver demo",
-        description="Starts an agent server and a simulator, and shows the policy driving.",
+        description="Starts an agent server, a feedback service and a simulator, and shows the policy driving and what "
+        "its coaches say.",
         epilog="example: codriver demo --web",
     )
     parser.add_argument("--sim", default="sumo", help="simulator (default: %(default)s)")
@@ -64,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
         help="folder of the contact sheet (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_demo_coach_arguments(parser)
     return parser
 
 
@@ -97,20 +102,32 @@ def _run(
     target = _view_target(arguments)
     if target is not None:
         _require_view()
-    summary, sheet = DriveSummary(town), ContactSheet()
-    config = WorkerConfig(0, arguments.sim, town, picture=True, seed=arguments.seed)
+    summary = DriveSummary(town)
     episodes = arguments.episodes or (None if arguments.steps else 1)
     tasks = TaskList(arguments.seed, episodes, arguments.vehicles, arguments.walkers)
-    say("starting the agent server")
     with contextlib.ExitStack() as stack:
-        address = stack.enter_context(local_server(arguments.policy))
+        coach = stack.enter_context(demo_coach(arguments))
+        board = None if coach is None else coach.board
+        sheet = ContactSheet(board)
+        say("starting the agent server")
+        linked = [] if coach is None else ["--feedback", coach.service.address]
+        address = stack.enter_context(local_server(arguments.policy, arguments=linked))
+        if coach is not None:
+            coach.wait(say)
         say(
             f"starting {arguments.sim} in {town}: {arguments.vehicles} vehicles, {arguments.walkers} pedestrians"
         )
+        request = None if coach is None else coach.request
+        drive = stack.enter_context(open_drive(address, 1, picture=True, coaching=request))
+        config = WorkerConfig(
+            0, arguments.sim, town, picture=True, marking=drive.marking, seed=arguments.seed
+        )
         pool = stack.enter_context(WorkerPool([config]))
-        answer = stack.enter_context(open_drive(address, 1, picture=True))
         views: list[Callable[[Frame], None]] = [sheet.add, summary.add]
-        view = None if target is None else _open_view(target)
+        if coach is not None:
+            coach.attend(drive.coaching)
+            views.insert(0, coach.board.add)
+        view = None if target is None else _open_view(target, board, drive.coaching)
         if view is not None:
             viewers.callback(view.stop)
             stack.callback(view.finish)
@@ -124,12 +141,25 @@ def _run(
             for receive in views:
                 receive(frame)
             progress.step(step)
+            for line in [] if coach is None else coach.news(summary.steps):
+                progress.say(f"demo: {line}")
 
         def end(episode: Episode) -> None:
             summary.end(episode)
             progress.episode(episode)
 
-        DriveLoop(pool, iter(tasks), answer, on_step=show, on_episode=end, max_rows=arguments.steps).run()
+        DriveLoop(
+            pool,
+            iter(tasks),
+            drive,
+            on_step=show,
+            on_episode=end,
+            max_rows=arguments.steps,
+            coaching=drive.coaching,
+        ).run()
+        if coach is not None:
+            summary.coaching = coach.figures(drive.coaching)
+            summary.coach_note = coach.closing_words()
     path = arguments.out / "contact_sheet.png"
     sheet.write(path, f"codriver: {summary.policy} in {town}")
     summary.files.append(str(path))
@@ -164,10 +194,11 @@ def _require_view() -> None:
         ) from error
 
 
-def _open_view(target: str | Path) -> RerunView:
+def _open_view(target: str | Path, board: CoachBoard | None, coaching: Coaching | None) -> RerunView:
+    from sim_clients.demo.coach_panel import CoachPanel
     from sim_clients.demo.rerun_view import RerunView
 
-    return RerunView(target)
+    return RerunView(target, None if board is None or coaching is None else CoachPanel(board, coaching))
 
 
 def _say(text: str) -> None:

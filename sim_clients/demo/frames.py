@@ -26,6 +26,8 @@ class Frame:
         info: Facts of the row (time, speed, route share, reward terms, end reason).
         reward: Reward of the transition into this step.
         action: (2,) answered action; zeros on the last step.
+        applied: (2,) action that was applied on the way into this step; zeros in the first.
+        marked: True if coaches were asked about it.
         value: Estimated return, or None when the policy estimates none.
         queue_ms: Time in the server's queue, in milliseconds.
         inference_ms: Duration of the forward pass, in milliseconds.
@@ -40,6 +42,8 @@ class Frame:
     info: dict[str, Any]
     reward: float
     action: NDArray[np.float32]
+    applied: NDArray[np.float32]
+    marked: bool
     value: float | None
     queue_ms: float
     inference_ms: float
@@ -65,6 +69,8 @@ def to_frame(step: Step) -> Frame:
         info=step.row.info,
         reward=batch.reward[0],
         action=np.array(answer.action[index * width : (index + 1) * width], np.float32),
+        applied=np.array(batch.applied_action, np.float32),
+        marked=any(batch.wants_feedback),
         value=answer.value[index] if answer.value else None,
         queue_ms=answer.queue_us / 1000,
         inference_ms=answer.inference_us / 1000,

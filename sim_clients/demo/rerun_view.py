@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rerun as rr
 import rerun.blueprint as rrb
 from numpy.typing import NDArray
 
+from sim_clients.demo.coach_panel import CoachPanel
 from sim_clients.demo.frames import Frame
 from sim_clients.simulator import SimulatorError
 
@@ -29,14 +31,14 @@ _TRACK_STEPS = 5
 """The driven track is logged whole, and so only on every 5th step."""
 
 
-def _blueprint() -> rrb.Blueprint:
+def _blueprint(coach: list[Any]) -> rrb.Blueprint:
     return rrb.Blueprint(
         rrb.Horizontal(
             rrb.Vertical(
                 rrb.Spatial2DView(origin="picture", name="Picture (VLM)"),
                 rrb.Spatial2DView(origin="map", name="Route"),
             ),
-            rrb.Spatial2DView(origin="masks", name="BEV masks (policy)"),
+            rrb.Vertical(rrb.Spatial2DView(origin="masks", name="BEV masks (policy)"), *coach),
             rrb.Vertical(
                 rrb.TimeSeriesView(origin="action", name="Action"),
                 rrb.TimeSeriesView(origin="reward", name="Reward terms"),
@@ -55,6 +57,7 @@ class RerunView:
 
     Args:
         target: "window", "web", or the path of an ``.rrd`` file to write.
+        coach: What coaches say, to be shown too. None: nobody is asked.
 
     Attributes:
         where: One line for people: where to look.
@@ -64,7 +67,7 @@ class RerunView:
         SimulatorError: The viewer did not start.
     """
 
-    def __init__(self, target: str | Path) -> None:
+    def __init__(self, target: str | Path, coach: CoachPanel | None = None) -> None:
         self._recording = rr.RecordingStream("codriver")
         self._viewer: subprocess.Popen[bytes] | None = None
         self._track: list[tuple[float, float]] = []
@@ -76,7 +79,10 @@ class RerunView:
             self.where = f"recording to {target} (look at it with: .venv/bin/rerun {target})"
         else:
             self.where = self._start_viewer(web=target == "web")
-        self._recording.send_blueprint(_blueprint())
+        self._coach = coach
+        self._recording.send_blueprint(_blueprint([] if coach is None else coach.views()))
+        if coach is not None:
+            coach.styles(self._recording)
 
     def _start_viewer(self, *, web: bool) -> str:
         port, web_port = _free_port(), _free_port()
@@ -131,6 +137,8 @@ class RerunView:
         log("speed", rr.Scalars(frame.info["speed_mps"]), recording=recording)
         log("latency/queue", rr.Scalars(frame.queue_ms), recording=recording)
         log("latency/inference", rr.Scalars(frame.inference_ms), recording=recording)
+        if self._coach is not None:
+            self._coach.log(frame, recording)
 
     @property
     def shows(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sim_clients.demo.frames import Frame
+from sim_clients.drive.coach_arguments import coaching_lines
 from sim_clients.drive.loop import Episode
 
 
@@ -21,17 +22,19 @@ class DriveSummary:
         self.town = town
         self.policy = ""
         self.files: list[str] = []
-        self._steps = 0
+        self.steps = 0
         self._return = 0.0
         self._speeds: list[float] = []
         self._latencies_ms: list[tuple[float, float]] = []
         self._share = 0.0
         self._ends: list[str] = []
+        self.coaching: dict[str, Any] = {}
+        self.coach_note = ""
 
     def add(self, frame: Frame) -> None:
         """Takes a frame."""
         self.policy = frame.policy or self.policy
-        self._steps += 1
+        self.steps += 1
         self._return += frame.reward
         self._speeds.append(frame.info["speed_mps"])
         self._share = frame.info["route_share"]
@@ -50,8 +53,8 @@ class DriveSummary:
         return {
             "town": self.town,
             "policy": self.policy,
-            "steps": self._steps,
-            "driven_s": round(self._steps * 0.1, 1),
+            "steps": self.steps,
+            "driven_s": round(self.steps * 0.1, 1),
             "episode_return": round(self._return, 2),
             "route_share": round(self._share, 4),
             "speed_mps": round(float(np.mean(self._speeds)), 3) if self._speeds else 0.0,
@@ -59,7 +62,13 @@ class DriveSummary:
             "inference_ms": round(float(inference), 3),
             "ends": self._ends,
             "files": self.files,
+            **({"coaching": self.coaching} if self.coaching else {}),
         }
+
+    def _coach_lines(self) -> list[str]:
+        lines = coaching_lines(self.coaching) if self.coaching else []
+        lines += [self.coach_note] if self.coach_note else []
+        return [f"    {'coaches' if index == 0 else '':15} {line}" for index, line in enumerate(lines)]
 
     def to_text(self) -> str:
         """Returns one screen for people."""
@@ -74,6 +83,7 @@ class DriveSummary:
                 f"    return          {figures['episode_return']:.1f} in {figures['steps']} steps (at most 1 a step)",
                 f"    server          queue {figures['queue_ms']:.2f} ms, "
                 f"inference {figures['inference_ms']:.2f} ms (medians)",
+                *self._coach_lines(),
                 *(f"    look at         {path}" for path in figures["files"]),
                 "",
             )

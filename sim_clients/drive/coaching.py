@@ -99,9 +99,9 @@ class Coaching:
                 self.ledger.ask(env, batch.episode[row], batch.step[row])
 
     def answered(self, actions: action_pb2.ActionBatch) -> None:
-        """Notes an answer: rows without an action of the policy are not asked about. Takes feedback that has come."""
+        """Notes an answer: rows that ended in an error are not asked about. Takes feedback that has come."""
         for row, env in enumerate(actions.env):
-            if actions.status[row] != action_pb2.ACTION_STATUS_OK:
+            if actions.status[row] == action_pb2.ACTION_STATUS_ERROR:
                 self.ledger.withdraw(env, actions.episode[row], actions.step[row])
         self.collect()
 

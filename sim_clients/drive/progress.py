@@ -61,11 +61,15 @@ class EpisodeProgress:
         elif self._steps % 50 == 0:
             self._progress.update(self._task, note=f"{self._steps} steps")
 
+    def say(self, line: str) -> None:
+        """Writes a line that stays on the screen, above the bar."""
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def episode(self, episode: Episode) -> None:
         """Counts an episode; why one failed stays on the screen."""
         if episode.failure:
             line = f"episode {episode.position} failed: {episode.failure}"
-            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self.say(line)
         ended = episode.failure or str(episode.record["end_reason"] if episode.record else "failed")
         self._progress.update(
             self._task, advance=0 if self._count_steps else 1, note=f"{self._steps} steps, last: {ended}"

@@ -136,7 +136,7 @@ class FeedbackLedger:
                 self._owed[env] += 1
 
     def withdraw(self, env: int, episode: int, step: int) -> None:
-        """Strikes a row out that the server did not act on, and so did not ask about."""
+        """Strikes a row out that ended in an error: the server did not ask about it."""
         for coach in self.accounts:
             self._strike(LedgerKey(coach, env, episode, step))
 
