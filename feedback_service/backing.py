@@ -14,6 +14,7 @@ from pathlib import Path
 from feedback_service import coach_environment
 from feedback_service.coach_environment import CoachEnvironment, CoachEnvironmentError
 from feedback_service.config import EMBEDDED, Options
+from feedback_service.contract import USUAL_MODELS
 from feedback_service.desk.desk import Desk
 from feedback_service.registry.inspect import KIND_WORDS
 from feedback_service.registry.store import ModelStore
@@ -24,8 +25,6 @@ from feedback_service.triton.late_client import LateTritonClient
 from feedback_service.triton.watchdog import Health, ModelWatchdog
 
 _log = logging.getLogger(__name__)
-USUAL_MODELS = {"vlm": "vlm_action", "clip": "clip_score"}
-"""Triton models behind coaches of a kind, where Triton is used as it is and nothing else is said."""
 
 
 class Backing:

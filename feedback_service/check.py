@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ from feedback_service.coaches.clip_reward import ClipRewardKind
 from feedback_service.coaches.kind import CoachKind
 from feedback_service.coaches.vlm_action import VlmActionKind
 from feedback_service.config import EMBEDDED, Options, Settings
-from feedback_service.contract import likely_kind, misfits
+from feedback_service.contract import USUAL_MODELS, likely_kind, misfits
 from feedback_service.triton.client import TritonClient
 from feedback_service.triton.errors import TritonError
 
@@ -87,9 +87,11 @@ class TritonReport:
 
 async def check_command(chosen: Settings) -> int:
     """Looks, and reports; 0 when every coach of the settings has a model that can be asked, else 1."""
-    async with _triton(chosen.options) as address:
-        report = await look_at(address)
-    wanted = {kind for kind in _KINDS if any(_kind(c.settings.kind) == kind for c in chosen.options.coaches)}
+    options = chosen.options
+    others = [choice.model or USUAL_MODELS[_kind(choice.settings.kind)] for choice in options.coaches]
+    async with _triton(options) as address:
+        report = await look_at(address, () if options.triton == EMBEDDED else others)
+    wanted = {kind for kind in _KINDS if any(_kind(c.settings.kind) == kind for c in options.coaches)}
     good = wanted <= report.usable_kinds()
     if chosen.json:
         form = asdict(report)
@@ -101,28 +103,41 @@ async def check_command(chosen: Settings) -> int:
     return 0 if good else 1
 
 
-async def look_at(address: str) -> TritonReport:
-    """Looks at a Triton: changes nothing there, asks each fitting model twice about one made-up observation."""
+async def look_at(address: str, names: Sequence[str] = ()) -> TritonReport:
+    """Looks at a Triton: changes nothing there, asks each fitting model twice about one made-up observation.
+
+    Args:
+        address: ``HOST:PORT`` or ``unix:PATH`` of its gRPC endpoint.
+        names: Models to look at where it does not list any.
+    """
     report = TritonReport(address)
     client = TritonClient(address)
     try:
         try:
             server = await client.server_metadata(_QUICK_S)
+            report.server, report.extensions = f"{server.name} {server.version}", list(server.extensions)
         except TritonError as error:
             report.server = error.detail
-            return report
+            if not await client.live(_QUICK_S):
+                return report
+            report.server = "a server that does not say what it is"
         report.reachable = True
-        report.server, report.extensions = f"{server.name} {server.version}", list(server.extensions)
         report.swap = await _can_swap(client)
-        try:
-            models = (await client.index(_QUICK_S)).models
-        except TritonError:
-            return report  # a server without a repository; whoever knows a model's name can still ask it
-        for model in sorted(models, key=lambda model: (model.name, model.version)):
-            report.models.append(await _look_at_model(client, model))
+        for name, version, state, reason in await _models(client, names):
+            report.models.append(await _look_at_model(client, ModelReport(name, version, state), reason))
     finally:
         await client.close()
     return report
+
+
+async def _models(client: TritonClient, names: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    """Name, version, state and the reason of it, of each model."""
+    try:
+        listed = (await client.index(_QUICK_S)).models
+    except TritonError:
+        listed = []
+    found = [(model.name, model.version, model.state, model.reason) for model in listed]
+    return sorted(found) or [(name, "", "", "") for name in names]
 
 
 def in_words(report: TritonReport) -> list[str]:
@@ -144,7 +159,7 @@ def in_words(report: TritonReport) -> list[str]:
 
 def _model_in_words(model: ModelReport) -> list[str]:
     if not model.kind:
-        return [f"{model.state.lower()}: {model.answer}" if model.answer else "no coach model"]
+        return [f"{model.state.lower() or 'no answer'}: {model.answer}" if model.answer else "no coach model"]
     if model.misfits:
         return [f"does not fit {model.kind} coaches:", *(f"  {line}" for line in model.misfits)]
     rows = f", up to {model.max_batch_rows} rows a call" if model.max_batch_rows else ""
@@ -161,16 +176,15 @@ async def _can_swap(client: TritonClient) -> bool:
     return True
 
 
-async def _look_at_model(client: TritonClient, listed: Any) -> ModelReport:
-    report = ModelReport(listed.name, listed.version, listed.state)
-    if listed.state not in ("READY", ""):
-        report.answer = listed.reason
+async def _look_at_model(client: TritonClient, report: ModelReport, reason: str) -> ModelReport:
+    if report.state not in ("READY", ""):
+        report.answer = reason or "not loaded"
         return report
     try:
-        metadata = await client.metadata(listed.name, _QUICK_S)
+        metadata = await client.metadata(report.name, _QUICK_S)
         optional: list[str] = []
         try:
-            config = (await client.config(listed.name, _QUICK_S)).config
+            config = (await client.config(report.name, _QUICK_S)).config
             report.max_batch_rows = config.max_batch_size
             optional = [tensor.name for tensor in config.input if tensor.optional]
         except TritonError:

@@ -25,6 +25,8 @@ class TensorShape:
         return f"{self.datatype} [B, {', '.join(map(str, self.shape))}]"
 
 
+USUAL_MODELS: Mapping[str, str] = {"vlm": "vlm_action", "clip": "clip_score"}
+"""Triton's name of the model behind coaches of a kind, where nothing else is said."""
 _TEXT = TensorShape("BYTES", (1,))
 INPUTS: Mapping[str, Mapping[str, TensorShape]] = {
     "vlm": {"picture": _TEXT, "prompt": _TEXT},

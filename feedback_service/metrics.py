@@ -13,6 +13,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     start_http_server,
 )
 
@@ -44,6 +45,7 @@ class PrometheusMetrics:
 
     def __init__(self) -> None:
         """Metrics of one service, in a registry of their own."""
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody reads
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
