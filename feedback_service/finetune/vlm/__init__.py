@@ -1,0 +1,1 @@
+"""Supervised fine-tuning of vision-language models on recorded drives. Runs in the models' environment."""
