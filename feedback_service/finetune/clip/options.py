@@ -221,3 +221,7 @@ def _check(options: Options) -> None:
         value = getattr(options, name)
         if not low <= value <= high:
             raise InvalidArgumentError(f"--{name.replace('_', '-')} is {value}; expected {low} to {high}")
+    if options.model == SMALL and options.image_size % 32:
+        raise InvalidArgumentError(
+            f"--image-size is {options.image_size}; the small model takes multiples of 32"
+        )

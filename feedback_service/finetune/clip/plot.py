@@ -22,7 +22,8 @@ def plot(history: Sequence[dict[str, Any]], path: Path) -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     samples = [entry["samples"] / 1000 for entry in history]
     left.plot(samples, [entry["loss"] for entry in history], label="training")
-    for name in [name for name, value in history[-1].items() if isinstance(value, dict)]:
+    sets = [name for name, value in history[-1].items() if isinstance(value, dict)]
+    for name in sets:
         left.plot(samples, [entry[name]["cross_entropy"] for entry in history], label=name)
         right.plot(samples, [entry[name]["top1"] for entry in history], label=f"{name}: top-1")
         right.plot(
@@ -35,6 +36,7 @@ def plot(history: Sequence[dict[str, Any]], path: Path) -> None:
     right.set(xlabel="thousand pictures", ylabel="share of rows", ylim=(0, 1))
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize="small")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

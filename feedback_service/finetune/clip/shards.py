@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,12 +96,10 @@ def load_shards(directories: Sequence[Path], held_out_share: float = 0.0) -> Pic
 
 def _samples(path: Path) -> Iterable[dict[str, Any]]:
     """Samples of a shard as bytes; webdataset's own decoding could run pickles, so that none is asked for."""
-    import tarfile
-
     try:
         with path.open("rb") as file:
-            stream = io.BytesIO(file.read())
-        files = webdataset.tariterators.tar_file_iterator(stream)
-        yield from webdataset.tariterators.group_by_keys(files)
+            source = {"url": str(path), "stream": file}
+            files = webdataset.tariterators.tar_file_expander([source], handler=webdataset.reraise_exception)
+            yield from webdataset.tariterators.group_by_keys(files, handler=webdataset.reraise_exception)
     except (OSError, tarfile.TarError, ValueError) as error:
         raise DatasetError(f"{path} is not a webdataset shard: {error}") from error

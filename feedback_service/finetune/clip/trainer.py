@@ -12,7 +12,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
 from codriver.errors import InvalidArgumentError
 from feedback_service.finetune.clip.batches import Batches, read
@@ -147,7 +149,7 @@ class Trainer:
         }
         staging = directory / f".{CHECKPOINT}.{os.getpid()}"
         contiguous = {n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}
-        save_file(contiguous, staging, metadata={"state": json.dumps(form)})
+        staging.write_bytes(to_bytes(contiguous, metadata={"state": json.dumps(form)}))
         staging.replace(directory / f"{CHECKPOINT}.safetensors")
 
     def resume(self, directory: Path) -> bool:
@@ -156,8 +158,6 @@ class Trainer:
         Raises:
             InvalidArgumentError: The run was started with other settings.
         """
-        from safetensors import safe_open
-
         path = directory / f"{CHECKPOINT}.safetensors"
         if not path.exists():
             return False

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
 from codriver.coaching.vocabulary import ANCHORS, CONTEXTS, all_captions
 from feedback_service.models.clip.card import CardError, ClipCard, read_card, sha256_of, write_card
@@ -165,7 +166,7 @@ def save(
         if not name.endswith("num_batches_tracked")
     }
     staging = directory / f".{card.weights}"
-    save_file(stored, staging)
+    staging.write_bytes(to_bytes(stored))
     staging.replace(directory / card.weights)
     card = replace(card, weights_sha256=sha256_of(directory / card.weights))
     write_card(directory, card)
