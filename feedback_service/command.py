@@ -84,6 +84,8 @@ async def _serve(chosen: Settings) -> int:
 async def _tell_coaches(server: FeedbackServer, begin: float, limit_s: float | None) -> None:
     """Says how the coaches are, once that is known."""
     await server.settled(limit_s)
+    if server.stopping:
+        return
     coaches = [coach_facts(info) for info in server.coaches()]
     seconds = round(time.monotonic() - begin, 3)
     print(

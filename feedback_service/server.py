@@ -125,6 +125,11 @@ class FeedbackServer:
         return [coach.info() for _, coach in sorted(self.desk.coaches.items())]
 
     @property
+    def stopping(self) -> bool:
+        """True after :meth:`stop`."""
+        return self._stopping is not None
+
+    @property
     def triton_address(self) -> str:
         """Where Triton speaks gRPC. Empty: it does not run yet."""
         return self._backing.triton_address
