@@ -114,14 +114,14 @@ class Loader:
             triton_model: Its name at Triton.
             hangs: Its processes are ended first; an unload would wait for them.
         """
-        if hangs:
-            await asyncio.to_thread(self._place.end, triton_model)
         try:
+            if hangs:
+                await asyncio.to_thread(self._place.end, triton_model)
             await self._client.unload(triton_model, self._patience.unload_s)
             give_up = time.monotonic() + self._patience.unload_s
             while await self._client.model_ready(triton_model, 5.0) and time.monotonic() < give_up:
                 await asyncio.sleep(_POLL_S)
-        except TritonError as error:
+        except (TritonError, OSError) as error:
             _log.warning("unloading %s: %s", triton_model, error)
         try:
             await asyncio.to_thread(self._place.remove, triton_model)

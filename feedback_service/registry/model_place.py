@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from codriver.v1 import feedback_pb2
-from feedback_service.triton.repository import ModelOptions, install_model, remove_model
-from feedback_service.triton.stubs import end_stubs
 
 
 class ModelPlace(Protocol):
@@ -42,31 +39,3 @@ class ModelPlace(Protocol):
         Raises:
             OSError: It cannot be read.
         """
-
-
-class RepositoryFolder:
-    """A model repository in a directory.
-
-    Args:
-        directory: Triton's model repository, by the path that Triton was given.
-        options: How models run, by kind; others run as by default.
-    """
-
-    def __init__(self, directory: Path, options: Mapping[int, ModelOptions] | None = None) -> None:
-        self._directory, self._options = directory, dict(options or {})
-
-    def install(self, triton_model: str, kind: feedback_pb2.FeedbackKind, directory: Path) -> None:
-        """Puts a model there."""
-        install_model(self._directory, triton_model, kind, directory, self._options.get(kind))
-
-    def remove(self, triton_model: str) -> None:
-        """Takes it away."""
-        remove_model(self._directory, triton_model)
-
-    def end(self, triton_model: str) -> None:
-        """Ends its processes."""
-        end_stubs(self._directory, triton_model)
-
-    def names(self) -> list[str]:
-        """Names of the models that are there."""
-        return [path.name for path in self._directory.iterdir() if path.is_dir()]

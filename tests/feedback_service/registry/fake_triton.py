@@ -52,6 +52,12 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     async def ModelMetadata(self, request, context):
         return service_pb2.ModelMetadataResponse(name=request.name, versions=["1", "3", "2"])
 
+    async def ModelStatistics(self, request, context):
+        response = service_pb2.ModelStatisticsResponse()
+        stats = response.model_stats.add(name=request.name).inference_stats
+        stats.success.count = self.answered.get(request.name, 0)
+        return response
+
     async def RepositoryModelLoad(self, request, context):
         model = request.model_name
         if not (self.repository / model / "config.pbtxt").exists():

@@ -10,7 +10,6 @@ import pytest
 
 from codriver.serving.listen import listen
 from feedback_service.registry import add_command, list_command, remove_command, use_command
-from feedback_service.registry.admin import FeedbackAdminService
 from feedback_service.registry.service_file import (
     ServiceFacts,
     read_service_file,
@@ -18,6 +17,7 @@ from feedback_service.registry.service_file import (
     write_service_file,
 )
 from feedback_service.registry.store import ModelStore
+from feedback_service.service.admin import FeedbackAdminService
 
 from .conftest import write_clip_weights, write_vlm
 from .test_swap import Bench

@@ -1,6 +1,7 @@
 """The live swap against a scripted Triton: under load, with broken models, with slow requests, after restarts."""
 
 import asyncio
+import itertools
 import json
 import shutil
 import time
@@ -8,14 +9,17 @@ import time
 import pytest
 
 from codriver.errors import CodriverError, FailedPreconditionError, InvalidArgumentError, NotFoundError
-from feedback_service.desk.settings import CoachSettings
+from feedback_service.desk.desk import Desk
+from feedback_service.desk.settings import CoachSettings, Limits
 from feedback_service.registry.inspect import CLIP, VLM
 from feedback_service.registry.loading import Patience
-from feedback_service.registry.model_place import RepositoryFolder
 from feedback_service.registry.store import ModelStore
 from feedback_service.registry.swap import ModelSwitch
 from feedback_service.registry.warm_up import warm_up
+from feedback_service.service.place import RepositoryPlace
 from feedback_service.triton.client import TritonClient
+from feedback_service.triton.repository import ModelOptions
+from tests.feedback_service.desk_bench import QUICK, Stream
 
 from .conftest import write_clip, write_vlm
 from .fake_triton import FakeTriton
@@ -32,37 +36,39 @@ HURRIED = Patience(
 )
 
 
-class AskedCoach:
-    """A coach that is asked without end: ``answers`` has the version that answered, ``failed`` what went wrong."""
+class Load:
+    """Asks a coach without end, some requests at a time, each with a picture of its own."""
 
-    def __init__(self, name, kind, client):
-        self.settings = CoachSettings(name, kind)
-        self.route, self.detail, self.client = None, "", client
-        self.in_flight, self.answers, self.failed, self.switches = {}, [], [], []
+    def __init__(self, bench, coach, at_once=4):
+        self._bench, self._coach, self._at_once = bench, coach, at_once
+        self.stream, self._asking = Stream(bench.desk), True
 
-    async def switch(self, route, detail=""):
-        old, self.route, self.detail = self.route, route, detail
-        self.switches.append(None if route is None else route.model_id)
-        while old is not None and self.in_flight.get(old.model):
-            await asyncio.sleep(0.005)
+    async def __aenter__(self):
+        self._task = asyncio.create_task(self._ask())
+        return self
 
-    async def ask(self):
-        route = self.route
-        self.in_flight[route.model] = self.in_flight.get(route.model, 0) + 1
-        try:
-            await warm_up(self.client, route.model, self.settings.kind, 30)
-            self.answers.append((route.model_id, route.model_version))
-        except Exception as error:  # noqa: BLE001 - whatever it was, it counts as failed
-            self.failed.append(error)
-        finally:
-            self.in_flight[route.model] -= 1
+    async def __aexit__(self, *_):
+        self._asking = False
+        await self._task
+        await self.stream.wait()
+        self.stream.check_all_answered_once()
 
-    async def load(self, until, at_once=4):
-        async def asker():
-            while not until.is_set():
-                await self.ask()
+    async def _ask(self):
+        for step in itertools.count():
+            if not self._asking:
+                return
+            self.stream.ask(step, coach=self._coach)
+            await asyncio.sleep(0.001)
+            while self.stream.asker.pending >= self._at_once:
+                await asyncio.sleep(0.001)
 
-        await asyncio.gather(*(asker() for _ in range(at_once)))
+    async def answered(self, more):
+        mark = len(self.stream.answers)
+        await until(lambda: len(self.stream.answers) >= mark + more)
+
+    @property
+    def models(self):
+        return [answer.model_id for answer in self.stream.answers]
 
 
 class Bench:
@@ -80,15 +86,18 @@ class Bench:
 
     def connect(self, fixed=None, place="own", patience=HURRIED):
         self.client = TritonClient(self.triton.address)
-        self.coaches = {
-            "vlm": AskedCoach("vlm", VLM, self.client),
-            "clip": AskedCoach("clip", CLIP, self.client),
-        }
-        folder = RepositoryFolder(self.repository) if place == "own" else None
-        self.switch = ModelSwitch(self.store, self, self.client, folder, fixed, patience)
+        coaches = [CoachSettings("vlm", VLM), CoachSettings("clip", CLIP)]
+        self.desk = Desk(coaches, self.client, Limits(**QUICK))
+        self.coaches = self.desk.coaches
+        folder = RepositoryPlace(lambda: self.repository, ModelOptions()) if place == "own" else None
+        self.switch = ModelSwitch(self.store, self.desk, self.client, folder, fixed, patience)
+
+    def detail(self, coach):
+        return self.coaches[coach].info().detail
 
     async def __aexit__(self, *_):
         await self.switch.close()
+        await self.desk.close()
         await self.client.close()
         await self.triton.stop()
 
@@ -145,22 +154,22 @@ def test_swap_under_load_fails_no_request(bench):
         async with bench:
             await bench.started()
             new = bench.add("new", infer_s=0.002, load_s=0.2)
-            coach, stop = bench.coaches["vlm"], asyncio.Event()
-            load = asyncio.create_task(coach.load(stop))
-            await until(lambda: len(coach.answers) > 20)
-            done = await bench.switch.use("", "new")
-            assert (done.coach, done.model.name, done.before.name) == ("vlm", "new", "vlm-small")
-            assert done.load_ms >= 200 and done.model.version == new.version
-            mark = len(coach.answers)
-            await until(lambda: len(coach.answers) > mark + 20)
-            await bench.switch.use("vlm", "vlm-small")
-            await bench.switch.use("vlm", "new")
-            stop.set()
-            await load
+            async with Load(bench, "vlm") as load:
+                await load.answered(20)
+                done = await bench.switch.use("", "new")
+                assert (done.coach, done.model.name, done.before.name) == ("vlm", "new", "vlm-small")
+                assert done.load_ms >= 200 and done.model.version == new.version
+                await load.answered(20)
+                await bench.switch.use("vlm", "vlm-small")
+                await load.answered(20)
+                await bench.switch.use("vlm", "new")
+                await load.answered(20)
             await bench.switch.settled()
-            assert coach.failed == []
-            assert {name for name, _ in coach.answers} == {"vlm-small", "new"}
-            assert {version for name, version in coach.answers if name == "new"} == {new.version}
+            answers = load.stream.answers
+            assert set(load.stream.outcomes()) == {"value"}
+            changes = [name for name, _ in itertools.groupby(load.models)]
+            assert changes[0] == "vlm-small" and changes[-1] == "new" and set(changes) == {"vlm-small", "new"}
+            assert {a.model_version for a in answers if a.model_id == "new"} == {new.version}
             assert len(bench.loaded) == 2 and bench.loaded == bench.installed, "the old ones are gone"
             assert bench.triton.most_loaded == 3, "one coach's two, and the other coach's one"
 
@@ -185,17 +194,14 @@ def test_broken_model_leaves_the_old_one_and_says_why(bench, behaviour, words):
             bench.connect(patience=Patience(load_s=1, ready_s=0.5, warm_up_s=5, unload_s=2))
             await bench.started()
             bench.add("bad", CLIP, **behaviour)
-            coach, stop = bench.coaches["clip"], asyncio.Event()
-            load = asyncio.create_task(coach.load(stop, 1))
             before = bench.loaded
-            with pytest.raises(FailedPreconditionError) as error:
-                await bench.switch.use("clip", "bad")
+            async with Load(bench, "clip", 1) as load:
+                with pytest.raises(FailedPreconditionError) as error:
+                    await bench.switch.use("clip", "bad")
             assert words in str(error.value) and "\n" not in str(error.value)
             assert "clip-small goes on answering for clip" in str(error.value)
-            stop.set()
-            await load
             await bench.switch.settled()
-            assert coach.failed == [] and coach.route.model_id == "clip-small"
+            assert set(load.stream.outcomes()) == {"value"} and set(load.models) == {"clip-small"}
             assert bench.loaded == bench.installed == before, "nothing of it is left"
             assert bench.store.in_use("clip") == "clip-small"
             assert words in bench.store.get("bad").problem
@@ -242,15 +248,17 @@ def test_old_model_stays_until_its_slow_requests_are_done(bench):
             await bench.switch.settled()
             coach = bench.coaches["vlm"]
             slow = coach.route.model
-            asked = [asyncio.create_task(coach.ask()) for _ in range(3)]
+            stream = Stream(bench.desk)
+            for step in range(3):
+                stream.ask(step)
             await asyncio.sleep(0.1)
             begin = time.monotonic()
             await bench.switch.use("vlm", "quick")
             assert time.monotonic() - begin < 1.2, "the switch does not wait for them"
             assert coach.route.model_id == "quick" and slow in bench.triton.loaded
-            await asyncio.gather(*asked)
+            answers = await stream.wait()
             await bench.switch.settled()
-            assert coach.failed == [] and [name for name, _ in coach.answers] == ["slow"] * 3
+            assert [(a.model_id, a.WhichOneof("outcome")) for a in answers] == [("slow", "vlm_action")] * 3
             assert slow not in bench.triton.loaded and slow not in bench.installed
 
     run(work())
@@ -319,8 +327,8 @@ def test_wrong_names(bench):
                 InvalidArgumentError, match="clip-small is a clip model, and coach vlm wants vlm"
             ):
                 await bench.switch.use("vlm", "clip-small")
-            bench.coaches["vlm2"] = AskedCoach("vlm2", VLM, bench.client)
-            two = ModelSwitch(bench.store, bench, bench.client, RepositoryFolder(bench.repository))
+            desk = Desk([CoachSettings("vlm", VLM), CoachSettings("vlm2", VLM)], bench.client)
+            two = ModelSwitch(bench.store, desk, bench.client, None)
             with pytest.raises(InvalidArgumentError, match="2 coaches take vlm models: vlm, vlm2"):
                 await two.use("", "vlm-small")
 
@@ -336,6 +344,7 @@ def test_restart_uses_what_was_in_use_and_clears_what_was_left(bench):
             await bench.switch.close()  # as a killed service: nothing is unloaded
             (bench.repository / "somebody-elses").mkdir()
             left = set(bench.loaded)
+            await bench.desk.close()
             await bench.client.close()
             bench.connect()
             await bench.started()
@@ -354,7 +363,7 @@ def test_start_with_a_broken_model_names_it_and_the_other_coach_answers(bench):
             bench.add("bad", load_error="it is broken")
             bench.store.set_in_use("vlm", "bad")
             await bench.started()
-            assert bench.coaches["vlm"].route is None and "it is broken" in bench.coaches["vlm"].detail
+            assert bench.coaches["vlm"].route is None and "it is broken" in bench.detail("vlm")
             assert bench.coaches["clip"].route.model_id == "clip-small"
             await bench.switch.use("vlm", "vlm-small")
             assert bench.coaches["vlm"].route.model_id == "vlm-small"
@@ -367,7 +376,7 @@ def test_start_without_the_files(bench):
         async with bench:
             shutil.rmtree(bench.shipped / "vlm-small")
             await bench.started()
-            assert "there is no directory" in bench.coaches["vlm"].detail
+            assert "there is no directory" in bench.detail("vlm")
             assert bench.coaches["clip"].route is not None
 
     run(work())
@@ -378,7 +387,7 @@ def test_start_before_triton_is_there(bench):
         async with bench:
             await bench.triton.stop()
             await bench.switch.start_all()
-            await until(lambda: "connect" in bench.coaches["vlm"].detail.lower())
+            await until(lambda: "connect" in bench.detail("vlm").lower())
             await bench.triton.start(bench.triton.address)
             await bench.switch.settled()
             assert bench.coaches["vlm"].route is not None and bench.coaches["clip"].route is not None
@@ -396,12 +405,32 @@ def test_dead_model_is_loaded_again_and_one_that_answers_is_not(bench):
             await bench.switch.reload("vlm")
             assert coach.route.model == first
             bench.triton.dead.add(first)
-            for _ in range(3):
-                bench.switch.unhealthy("vlm")  # a breaker may say so more than once
-            await bench.switch.settled()
+            coach.on_unhealthy = lambda detail: [bench.switch.unhealthy("vlm") for _ in range(3)]
+            async with Load(bench, "vlm") as load:
+                await until(lambda: coach.route is None)
+                await bench.switch.settled()
+                await until(lambda: load.stream.answers[-1].HasField("vlm_action"))
+            outcomes = load.stream.outcomes()
+            assert set(outcomes) == {"model_error", "model_not_loaded", "value"}, "each answer has its name"
             assert coach.route.model != first and coach.route.model_id == "vlm-small"
             assert first not in bench.loaded and len(bench.loaded) == 2
-            assert coach.switches == [None, "vlm-small", None, "vlm-small"]
+            assert [word for word, model in bench.triton.log if model == first] == ["load", "unload"]
+
+    run(work())
+
+
+def test_model_that_is_busy_is_not_loaded_again(bench):
+    async def work():
+        async with bench:
+            bench.connect(patience=Patience(probe_s=0.5))
+            await bench.started()
+            coach = bench.coaches["vlm"]
+            bench.triton.loaded[coach.route.model]["infer_s"] = 2
+            asked = asyncio.create_task(warm_up(bench.client, coach.route.model, VLM, 30))
+            await asyncio.sleep(1.8)
+            await bench.switch.reload("vlm")  # no answer in time, but the earlier call is answered meanwhile
+            await asked
+            assert [word for word, _ in bench.triton.log] == ["load", "load"]
 
     run(work())
 
@@ -414,9 +443,11 @@ def test_restarted_triton_gets_its_models_back(bench):
             await bench.triton.start(bench.triton.address)
             await bench.switch.triton_restarted()
             await bench.switch.settled()
-            for coach in bench.coaches.values():
-                await coach.ask()
-                assert coach.failed == [] and len(coach.answers) == 1
+            for name in bench.coaches:
+                stream = Stream(bench.desk)
+                stream.ask(coach=name)
+                (answer,) = await stream.wait()
+                assert answer.WhichOneof("outcome") != "unavailable"
             assert len(bench.loaded) == 2 and bench.loaded == bench.installed
 
     run(work())
@@ -440,7 +471,7 @@ def test_models_that_triton_has_already(bench):
         async with bench:
             bench.connect(fixed={"vlm": "vlm_action", "clip": "clip_score"}, place=None)
             await bench.switch.start_all()
-            await until(lambda: "no model 'vlm_action'" in bench.coaches["vlm"].detail)
+            await until(lambda: "no model 'vlm_action'" in bench.detail("vlm"))
             bench.triton.loaded.update(vlm_action={}, clip_score={})
             await bench.switch.settled()
             route = bench.coaches["vlm"].route
@@ -452,7 +483,7 @@ def test_models_that_triton_has_already(bench):
                 await bench.switch.use("vlm", "vlm-small")
             bench.triton.loaded["vlm_action"]["answer"] = "error"
             bench.switch.unhealthy("vlm")
-            await until(lambda: bench.coaches["vlm"].route is None and "stub" in bench.coaches["vlm"].detail)
+            await until(lambda: bench.coaches["vlm"].route is None and "stub" in bench.detail("vlm"))
             bench.triton.loaded["vlm_action"]["answer"] = "ok"
             await bench.switch.settled()
             assert bench.coaches["vlm"].route is not None
