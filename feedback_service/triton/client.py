@@ -29,8 +29,9 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # A machine that vanished without a word is noticed while a call waits.
-    ("grpc.keepalive_time_ms", 30_000),
+    # A machine that vanished without a word is noticed while a call waits. Servers drop a connection that pings more
+    # often than every 5 minutes while they compute, and every call on it: a slow load would end all the others.
+    ("grpc.keepalive_time_ms", 330_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # Retries are the dispatcher's, with its budget.
     ("grpc.enable_retries", 0),
