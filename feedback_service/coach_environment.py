@@ -18,6 +18,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,7 +118,8 @@ def exec_module(module: str, argv: Sequence[str]) -> int:
     def pass_on(number: int, frame: FrameType | None) -> None:
         process.send_signal(number)
 
-    before = signal.signal(signal.SIGTERM, pass_on)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, pass_on) if in_main_thread else None
     try:
         while True:
             try:
@@ -126,7 +128,8 @@ def exec_module(module: str, argv: Sequence[str]) -> int:
                 continue  # the module has had the interrupt too; it says how it ends
             return status if status >= 0 else 128 - status
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before)
         if process.poll() is None:
             process.kill()
 

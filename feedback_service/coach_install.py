@@ -13,10 +13,10 @@ import subprocess
 import sys
 import tomllib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from feedback_service.coach_facts import interpreter
 
@@ -102,9 +102,17 @@ class Wanted:
 def _installed_from(name: str) -> str:
     """What to give pip for the same package again: where it came from, else its version."""
     distribution = importlib.metadata.distribution(name)
-    origin = json.loads(distribution.read_text("direct_url.json") or "{}").get("url", "")
     extra = "[coach]" if name == "codriver" else ""
+    origin = _origin(json.loads(distribution.read_text("direct_url.json") or "{}"))
     return f"{name}{extra} @ {origin}" if origin else f"{name}{extra}=={distribution.version}"
+
+
+def _origin(facts: Mapping[str, Any]) -> str:
+    """The address in a ``direct_url.json``, as pip takes it; empty: it came from an index."""
+    url = str(facts.get("url", ""))
+    if (vcs := facts.get("vcs_info")) is not None:
+        url = f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
+    return url + (f"#subdirectory={folder}" if (folder := facts.get("subdirectory")) else "")
 
 
 def python_for(version: tuple[int, int] = sys.version_info[:2]) -> str:

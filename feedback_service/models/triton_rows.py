@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 Column = NDArray[Any]
 """Of one input or output: (rows,) with an element for each row, or (rows, size)."""
+_BETWEEN_TRACEBACKS_S = 10.0
 
 
 class RowModel(ABC):
@@ -32,6 +34,7 @@ class RowModel(ABC):
     """
 
     inputs: tuple[str, ...] = ()
+    _next_traceback = 0.0
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Triton's call at load: loads the model and answers a grey picture once.
@@ -71,7 +74,7 @@ class RowModel(ABC):
                 if len(output) != sum(sizes):
                     raise ValueError(f"{len(output)} rows of {name} for {sum(sizes)}")
         except Exception as error:  # noqa: BLE001 - a stub that dies takes every later request with it
-            traceback.print_exc(file=sys.stderr)
+            self._print_traceback()
             for index, _ in gathered:
                 responses[index] = _failed(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)
             return
@@ -81,6 +84,13 @@ class RowModel(ABC):
             tensors = [pb_utils.Tensor(name, output[rows]) for name, output in outputs.items()]
             responses[index] = pb_utils.InferenceResponse(tensors)
             start += size
+
+    def _print_traceback(self) -> None:
+        """Into Triton's log, but not for every call of a model that always fails."""
+        now = time.monotonic()
+        if now >= self._next_traceback:
+            self._next_traceback = now + _BETWEEN_TRACEBACKS_S
+            traceback.print_exc(file=sys.stderr)
 
     @abstractmethod
     def load(self, directory: Path, parameters: Mapping[str, str]) -> None:

@@ -87,6 +87,7 @@ def install_model(
         written = made / "config.pbtxt"
         text = _configured(written.read_text(), triton_model, directory, options or ModelOptions())
         written.write_text(text)
+        repository.mkdir(parents=True, exist_ok=True)
         remove_model(repository, triton_model)
         made.rename(repository / triton_model)
     finally:

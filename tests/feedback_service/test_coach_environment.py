@@ -18,7 +18,7 @@ import pytest
 from feedback_service import coach_environment
 from feedback_service.coach_environment import CoachEnvironmentError, ensure
 from feedback_service.coach_facts import MARKER, interpreter
-from feedback_service.coach_install import Wanted, narrator, python_for
+from feedback_service.coach_install import Wanted, _origin, narrator, python_for
 from tests.feedback_service.triton.embedded import eventually, processes, real_environment
 
 NAMES = {
@@ -199,3 +199,22 @@ def test_pythons_that_do_not_fit_are_refused(monkeypatch):
     with pytest.raises(CoachEnvironmentError, match=r"need Python 3\.11 or 3\.12 \(this is 3\.13\)"):
         python_for((3, 13))
     assert python_for((3, 12)) == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("facts", "origin"),
+    [
+        ({}, ""),
+        ({"url": "file:///wheels/x.whl", "archive_info": {}}, "file:///wheels/x.whl"),
+        (
+            {
+                "url": "https://host/x",
+                "vcs_info": {"vcs": "git", "commit_id": "abc"},
+                "subdirectory": "clients/python",
+            },
+            "git+https://host/x@abc#subdirectory=clients/python",
+        ),
+    ],
+)
+def test_where_an_installed_codriver_came_from(facts, origin):
+    assert _origin(facts) == origin
