@@ -185,7 +185,7 @@ def test_killed_at_any_point_the_file_is_whole(tmp_path, store):
         "store = ModelStore(Path(sys.argv[1]), Path(sys.argv[2])); print('on', flush=True)\n"
         "for name in itertools.cycle('ab'): store.set_in_use('vlm', name)"
     )
-    for pause_s in (0.0, 0.003, 0.011, 0.017, 0.029):
+    for pause_s in (0.0, 0.007, 0.023):
         process = subprocess.Popen(
             [sys.executable, "-c", program, store.directory, tmp_path / "shipped"], stdout=subprocess.PIPE
         )
@@ -195,7 +195,11 @@ def test_killed_at_any_point_the_file_is_whole(tmp_path, store):
         process.wait(30)
         process.stdout.close()
         state = json.loads((store.directory / "models.json").read_text())
-        assert set(state["models"]) == {"a", "b"} and state["coaches"].get("vlm", "a") in ("a", "b")
+        assert set(state["models"]) == {"a", "b"} and state["coaches"].get("vlm", "a") in (
+            "a",
+            "b",
+            "vlm-small",
+        )
         store.set_in_use("vlm", "vlm-small")  # the lock went with the process
         assert store.in_use("vlm") == "vlm-small"
 
