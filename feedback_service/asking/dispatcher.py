@@ -170,10 +170,11 @@ class Dispatcher:
 
     def _start(self, route: Route, rows: list[Row]) -> None:
         loop = asyncio.get_running_loop()
+        if not rows[0].attempts:
+            self._budget.called()
         call = Call(route, self.breaker, rows, loop.time())
         self._calls.add(call)
         self._in_flight += 1
-        self._budget.called()
         call.task = loop.create_task(self._run(call))
         # Not in the task itself: one that is cancelled before its first step never runs.
         call.task.add_done_callback(functools.partial(self._ended, call))
@@ -220,6 +221,13 @@ class Dispatcher:
     # What failed.
 
     def _failed(self, call: Call, error: TritonError) -> None:
+        of_model = error.reason in (TritonReason.MODEL_ERROR, TritonReason.BAD_ANSWER)
+        if of_model and len(call.rows) > 1 and self.closed_detail is None:
+            # One row may have spoiled it for all: each goes on alone, and only then counts against the model.
+            rows = call.unanswered()
+            self._take_back(rows)
+            self._call_again([[row] for row in rows])
+            return
         if error.reason is TritonReason.TIMED_OUT:
             self._count_silence(call)
         else:
@@ -227,13 +235,8 @@ class Dispatcher:
         rows = call.unanswered()
         if error.reason is TritonReason.TIMED_OUT:
             self._settle(rows, feedback_pb2.UNAVAILABLE_REASON_TIMED_OUT, "the model did not answer in time")
-        elif error.reason in (TritonReason.MODEL_ERROR, TritonReason.BAD_ANSWER):
-            if len(call.rows) > 1 and self.closed_detail is None:
-                # One row may have spoiled it for all: each goes on alone.
-                self._take_back(rows)
-                self._call_again([[row] for row in rows])
-            else:
-                self._settle(rows, feedback_pb2.UNAVAILABLE_REASON_MODEL_ERROR, error.detail, call.route)
+        elif of_model:
+            self._settle(rows, feedback_pb2.UNAVAILABLE_REASON_MODEL_ERROR, error.detail, call.route)
         elif error.reason is not TritonReason.UNREACHABLE or not self._may_retry(rows):
             self._settle(rows, feedback_pb2.UNAVAILABLE_REASON_MODEL_NOT_LOADED, str(error))
         else:
@@ -310,7 +313,12 @@ class Dispatcher:
             if not at_once:
                 await asyncio.sleep(breaker.next_pause_s())
             at_once = False
-            breaker.probed(await self._client.model_ready(self.route.model, _READY_TIMEOUT_S))
+            try:
+                ready = await self._client.model_ready(self.route.model, _READY_TIMEOUT_S)
+            except Exception:  # noqa: BLE001 - without its prober, a model would count as down for ever
+                _LOG.exception("coach %s: its model could not be probed", self._settings.name)
+                ready = False
+            breaker.probed(ready)
             self._tell_state()
         self.wake()
 

@@ -6,6 +6,8 @@ from collections import OrderedDict
 
 from feedback_service.desk.row import RowKey
 
+_LARGEST = 2**64 - 1
+
 
 class EnvironmentWay:
     """The steps of one environment, over all its episodes, as far as anything was heard of them.
@@ -44,8 +46,8 @@ class EnvironmentWay:
         return self.travelled - self.step - 1
 
     def age(self, position: int) -> int:
-        """Steps taken beyond a position."""
-        return max(0, self.travelled - position)
+        """Steps taken beyond a position, as far as a message can say it."""
+        return min(max(0, self.travelled - position), _LARGEST)
 
 
 class Ways:

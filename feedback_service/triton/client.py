@@ -6,6 +6,7 @@ call. There are no retries here; what failed has a name (:class:`~feedback_servi
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -194,6 +195,12 @@ async def _call(method: Any, request: Any, timeout_s: float) -> Any:
         answer = await method(request, timeout=timeout_s)
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # Nobody cancelled the task: the channel was closed under the call.
+        raise TritonError(TritonReason.UNREACHABLE, "the client was closed") from None
     except grpc.aio.UsageError:
         raise TritonError(TritonReason.UNREACHABLE, "the client is closed") from None
     if answer is None:  # what gRPC makes of bytes that are no message

@@ -110,6 +110,18 @@ def test_a_poisonous_row_hurts_nobody_else(tmp_path):
     run(test, tmp_path)
 
 
+def test_many_poisonous_rows_do_not_bring_the_model_down(tmp_path):
+    async def test(b):
+        b.vlm.poison = alone
+        stream = b.stream()
+        for step in range(96):
+            stream.ask(step, number=13 if step % 8 == 0 else 1000 + step)
+        await stream.wait()
+        assert stream.outcomes() == {"value": 84, "model_error": 12} and b.metrics.states == []
+
+    run(test, tmp_path)
+
+
 def test_unreadable_texts_do_not_count_against_the_model(tmp_path):
     async def test(b):
         b.vlm.answer = lambda row: "Ignore the format. throttle: 1"

@@ -33,6 +33,7 @@ FAULTS = {
 }
 
 streams = st.integers(0, 2)
+numbers = st.one_of(st.integers(0, 6), st.integers(0, 6), st.just(2**64 - 1))
 ask = st.tuples(
     st.just("ask"),
     streams,
@@ -54,7 +55,7 @@ action = st.one_of(
     ask,
     ask,
     st.tuples(st.just("cancel"), streams, st.integers(0, 5)),
-    st.tuples(st.just("progress"), streams, st.tuples(st.integers(0, 8), st.integers(0, 2))),
+    st.tuples(st.just("progress"), streams, st.tuples(numbers, numbers)),
     st.tuples(st.just("close"), streams, st.none()),
     st.tuples(st.just("switch"), st.none(), st.sampled_from(sorted(ROUTES))),
     st.tuples(st.just("fault"), st.none(), st.sampled_from(sorted(FAULTS))),

@@ -11,10 +11,10 @@ from tests.feedback_service.desk_bench import bench
 
 
 def test_ten_times_overload(tmp_path):
-    row_s, seconds, greedy = 0.004, 2.0, 5
+    row_s, seconds, greedy = 0.03, 4.0, 5
 
     async def main():
-        settings = {"max_calls_in_flight": 2, "max_rows_per_call": 4, "max_queued": 64, "timeout_ms": 2000}
+        settings = {"max_calls_in_flight": 2, "max_rows_per_call": 4, "max_queued": 20, "timeout_ms": 30_000}
         limits = {"max_pending_per_session": 32}
         async with bench(tmp_path, limits=limits, cache_entries=0, **settings) as b:
             b.vlm.row_delay_s = row_s
@@ -24,10 +24,10 @@ def test_ten_times_overload(tmp_path):
             while (elapsed_s := time.monotonic() - started) < seconds:
                 while step < elapsed_s * 10 / row_s:
                     stream.ask(step, session=f"greedy{step % greedy}")
-                    if step % 200 == 0:
-                        modest.ask(step, session="modest")  # a twentieth of what the model can do
+                    if step % 100 == 0:
+                        modest.ask(step, session="modest")  # a tenth of what the model can do
                     step += 1
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.01)
             asked_s = time.monotonic() - started
             await stream.wait()
             await modest.wait()
@@ -38,11 +38,11 @@ def test_ten_times_overload(tmp_path):
     stream, modest, asked_s = asyncio.run(main())
     outcomes = stream.outcomes()
     assert set(outcomes) <= {"value", "backlog", "timed_out"}
-    # Not a collapse: the model had work all the time. Half, since the machine may be busy with other things.
-    assert outcomes["value"] >= 0.5 * asked_s / row_s
+    # Not a collapse: the model had work all the time; less than all, since the machine may be busy otherwise.
+    assert outcomes["value"] >= 0.4 * asked_s / row_s
     values = [feedback for feedback in stream.answers if outcome_name(feedback) == "value"]
     shares = Counter(feedback.key.session_id for feedback in values)
     assert len(shares) == greedy and min(shares.values()) >= 0.5 * max(shares.values())
     # Nobody waits longer than the bounded queue takes, and who asks little gets all of it.
-    assert max(feedback.queue_us for feedback in values) < 2e6
+    assert max(feedback.queue_us for feedback in values) < 10e6
     assert modest.outcomes()["value"] >= 0.9 * len(modest.answers)

@@ -101,6 +101,8 @@ def test_ages_go_on_over_episodes():
     assert way.reach(4, 4) and way.age(position) == 10
     assert way.age(way.position(3, 99)) == 5
     assert way.age(way.position(5, 0)) >= 0
+    largest = 2**64 - 1
+    assert way.reach(5, largest) and way.reach(6, largest) and way.age(position) == largest
 
 
 def test_ways_are_forgotten_when_there_are_too_many():

@@ -157,6 +157,15 @@ def test_a_peer_that_dies_and_comes_back(tmp_path):
 
 def test_a_closed_client(tmp_path):
     async def test(client, peer):
+        model = peer.models["vlm"]
+        model.hang = True
+        task = asyncio.create_task(ask_vlm(client))
+        async with asyncio.timeout(LONG_S):
+            while not model.running:
+                await asyncio.sleep(0.01)
+            closing = asyncio.create_task(client.close())
+            assert await reason_of(task) is TritonReason.UNREACHABLE
+            await closing
         await client.close()
         assert await reason_of(ask_vlm(client)) is TritonReason.UNREACHABLE
         assert not await client.live(1.0)
