@@ -94,19 +94,27 @@ class CoachService:
                 return f"no feedback service answers at {self.address} yet"
             return "; ".join(f"{name}: {detail or 'not ready'}" for name, detail in self._away.items())
 
-    def wait(self) -> Iterator[str]:
+    def wait(self, coach: str | None = None) -> Iterator[str]:
         """Waits until it is known which coaches answer; yields lines for people meanwhile.
 
+        Args:
+            coach: Waits for this one alone. None: for all of them.
+
         Raises:
-            SimulatorError: None does.
+            SimulatorError: It does not answer, or none of them does.
         """
-        while not (self.all_ready or self.dead or self._is_settled()):
+
+        def ready() -> bool:
+            return self.all_ready if coach is None else coach in self.joined
+
+        while not (ready() or self.dead or self._is_settled()):
             yield from self.lines()
             time.sleep(0.1)
-        time.sleep(0.0 if self.all_ready or self.dead else LOOK_EVERY_S)  # the list that belongs to it
+        time.sleep(0.0 if ready() or self.dead else LOOK_EVERY_S)  # the list that belongs to it
         yield from self.lines()
-        if not self.joined:
-            raise SimulatorError(f"no coach answers: {self.trouble()}")
+        if not self.joined or not (coach is None or coach in self.joined):
+            what = "no coach answers" if coach is None else f"the coach {coach!r} does not answer"
+            raise SimulatorError(f"{what}: {self.trouble() or 'the service has none of that name'}")
 
     def close(self) -> None:
         """Ends it, if it is ours."""

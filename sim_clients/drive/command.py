@@ -19,8 +19,11 @@ from sim_clients.drive.coach_arguments import (
     coaching_lines,
     coaching_request,
 )
+from sim_clients.drive.coach_driver import EVERY_ROW, open_coach_driver
+from sim_clients.drive.coaching import Coaching
 from sim_clients.drive.config import Recording, WorkerConfig
-from sim_clients.drive.loop import DriveLoop, Episode
+from sim_clients.drive.feedback_rule import MarkingRule
+from sim_clients.drive.loop import Answer, DriveLoop, Episode
 from sim_clients.drive.pool import WorkerPool
 from sim_clients.drive.progress import EpisodeProgress
 from sim_clients.drive.recorder import episode_id
@@ -44,8 +47,16 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: codriver drive sumo --server 127.0.0.1:50051 --envs 2 --episodes 10",
     )
     parser.add_argument("simulator", help="simulator, for example sumo")
+    parser.add_argument("--server", metavar="ADDR", help="agent server: host:port or unix:PATH")
     parser.add_argument(
-        "--server", required=True, metavar="ADDR", help="agent server: host:port or unix:PATH"
+        "--policy",
+        choices=("vlm",),
+        help="instead of --server: the vision-language model drives by itself, and all wait for its answers",
+    )
+    parser.add_argument(
+        "--feedback",
+        metavar="ADDR",
+        help="with --policy vlm: use this feedback service instead of starting one",
     )
     add_town_arguments(parser, town="the simulator's training town")
     parser.add_argument("--episodes", type=positive, help="episodes to drive (default: until interrupted)")
@@ -92,6 +103,7 @@ def main(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     if arguments.soft and not arguments.train:
         parser().error("--soft needs --train: traffic that is kept makes episodes depend on each other")
+    _check_driver(arguments)
     check_coach_arguments(parser(), arguments)
     records: list[EpisodeRecord] = []
     failures: list[str] = []
@@ -105,12 +117,19 @@ def main(argv: list[str]) -> int:
         print("codriver drive: stopped", file=sys.stderr)
     figures: dict[str, Any] = {**(summarise(records) if records else {"routes": 0}), "failures": failures}
     if arguments.json:
-        print(json.dumps({**figures, "coaching": coaching} if coaching else figures))
+        print(
+            json.dumps(
+                {**figures, "coaching": coaching} if "coaches" in coaching else {**figures, **coaching}
+            )
+        )
     else:
         for name, value in figures.items():
             print(f"{name:28} {value}")
-        for line in coaching_lines(coaching) if coaching else ():
+        for line in coaching_lines(coaching) if "coaches" in coaching else ():
             print(line)
+        if "unanswered_share" in coaching:
+            for name, value in coaching.items():
+                print(f"{name:28} {value}")
     return 0
 
 
@@ -152,20 +171,7 @@ def _drive(
 
     with contextlib.ExitStack() as stack:
         # The session first: a wrong address is noticed before simulators start.
-        drive = stack.enter_context(
-            open_drive(
-                arguments.server,
-                arguments.envs,
-                policy_id=arguments.policy_id,
-                picture=arguments.picture,
-                coaching=coaching_request(arguments),
-                timeout_s=arguments.timeout,
-            )
-        )
-        if drive.coaching is not None:
-            stack.callback(lambda: coaching.update(drive.coaching.figures() if drive.coaching else {}))
-            for name in drive.coaching.refused:
-                print(f"codriver drive: coach {name!r} is not available at the server", file=sys.stderr)
+        answer, feedback, marking = _open(arguments, stack, coaching)
         configs = [
             WorkerConfig(
                 env,
@@ -173,7 +179,7 @@ def _drive(
                 town,
                 mode="train" if arguments.train else "evaluate",
                 picture=arguments.picture,
-                marking=drive.marking,
+                marking=marking,
                 recording=recording,
                 seed=arguments.seed,
             )
@@ -192,13 +198,52 @@ def _drive(
         DriveLoop(
             pool,
             iter(tasks),
-            drive,
+            answer,
             on_step=progress.step,
             on_episode=note,
             max_rows=arguments.steps,
             reset_rule=ResetRule(arguments.soft, arguments.soft_below) if arguments.train else None,
-            coaching=drive.coaching,
+            coaching=feedback,
         ).run()
+
+
+def _check_driver(arguments: argparse.Namespace) -> None:
+    if bool(arguments.server) == bool(arguments.policy):
+        parser().error("say who drives: --server ADDR, or --policy vlm")
+    if arguments.feedback and not arguments.policy:
+        parser().error("--feedback names the service of --policy vlm; a server knows its own")
+    if arguments.policy and (arguments.coach or arguments.policy_id):
+        parser().error("--policy vlm drives without a server: --coach and --policy-id are asked of one")
+
+
+def _open(
+    arguments: argparse.Namespace, stack: contextlib.ExitStack, coaching: dict[str, Any]
+) -> tuple[Answer, Coaching | None, MarkingRule | None]:
+    """Opens the session, or the way to the model that drives; ``coaching`` gets its figures at the end."""
+    if arguments.policy is not None:
+        coach = stack.enter_context(open_coach_driver(arguments.feedback, _say))
+        stack.callback(lambda: coaching.update(coach.figures()))
+        return coach, None, EVERY_ROW
+    drive = stack.enter_context(
+        open_drive(
+            arguments.server,
+            arguments.envs,
+            policy_id=arguments.policy_id,
+            picture=arguments.picture,
+            coaching=coaching_request(arguments),
+            timeout_s=arguments.timeout,
+        )
+    )
+    feedback = drive.coaching
+    if feedback is not None:
+        stack.callback(lambda: coaching.update(feedback.figures()))
+        for name in feedback.refused:
+            _say(f"{name!r} is not available at the server")
+    return drive, feedback, drive.marking
+
+
+def _say(line: str) -> None:
+    print(f"codriver drive: coach: {line}", file=sys.stderr, flush=True)
 
 
 def _check_unrecorded(directory: Path, tasks: TaskList) -> None:

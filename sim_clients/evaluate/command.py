@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +25,7 @@ from sim_clients.simulator import SimulatorError
 from sim_clients.simulators import check_town, load_simulator
 
 _LOCAL_DRIVERS: tuple[Driver, ...] = ("expert", "blind")
+_VLM: Literal["vlm"] = "vlm"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,8 +40,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--routes", type=positive, default=50, help="routes to drive (default: %(default)s)")
     parser.add_argument(
         "--policy",
-        help="policy directory, 'expert' (the scene expert) or 'blind' (a route follower that sees neither traffic "
-        "nor lights); default: the shipped policy",
+        help="policy directory, 'expert' (the scene expert), 'blind' (a route follower that sees neither traffic "
+        "nor lights) or 'vlm' (the vision-language model by itself); default: the shipped policy",
+    )
+    parser.add_argument(
+        "--feedback",
+        metavar="ADDR",
+        help="with --policy vlm: use this feedback service instead of starting one",
     )
     parser.add_argument("--server", metavar="ADDR", help="use this agent server instead of starting one")
     parser.add_argument(
@@ -67,17 +73,22 @@ def main(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     if arguments.server and arguments.policy:
         parser().error("--server drives with that server's policy: leave out --policy")
+    if arguments.feedback and arguments.policy != _VLM:
+        parser().error("--feedback names the service of --policy vlm")
+    if arguments.hide and arguments.policy == _VLM:
+        parser().error("--hide blanks tensors of the policy: 'vlm' looks at the picture")
     if arguments.hide and arguments.policy in _LOCAL_DRIVERS:
         parser().error(f"--hide blanks what a policy sees: {arguments.policy!r} looks at the scene itself")
+    of_driver: dict[str, Any] = {}
     try:
-        records = read_records(arguments.from_log) if arguments.from_log else _drive(arguments)
+        records = read_records(arguments.from_log) if arguments.from_log else _drive(arguments, of_driver)
     except (CodriverError, SimulatorError, LogError, OSError) as error:
         print(f"codriver evaluate: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("codriver evaluate: stopped; finished episodes are in the log", file=sys.stderr)
         return 130
-    figures = summarise(records)
+    figures = {**summarise(records), **of_driver}
     if arguments.json:
         print(json.dumps(figures))
     else:
@@ -85,8 +96,9 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _drive(arguments: argparse.Namespace) -> list[EpisodeRecord]:
-    driver: Driver = arguments.policy if arguments.policy in _LOCAL_DRIVERS else "server"
+def _drive(arguments: argparse.Namespace, of_driver: dict[str, Any]) -> list[EpisodeRecord]:
+    local = arguments.policy in (*_LOCAL_DRIVERS, _VLM)
+    driver: Driver | Literal["vlm"] = arguments.policy if local else "server"
     factory = load_simulator(arguments.sim)
     town = check_town(factory, arguments.town or factory.test_town)
     evaluation = Evaluation(
@@ -105,6 +117,7 @@ def _drive(arguments: argparse.Namespace) -> list[EpisodeRecord]:
         policy=arguments.policy if driver == "server" else None,
         envs=arguments.envs,
         hidden=tuple(arguments.hide),
+        feedback=arguments.feedback,
     )
     log = arguments.log or _default_log(town, arguments)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +136,8 @@ def _drive(arguments: argparse.Namespace) -> list[EpisodeRecord]:
             on_step=progress.step,
             on_episode=progress.episode,
             on_record=keep,
+            say=lambda line: progress.say(f"codriver evaluate: coach: {line}"),
+            figures=of_driver,
         )
     print(f"codriver evaluate: wrote {log}", file=sys.stderr)
     return records
@@ -133,7 +148,7 @@ def _default_log(town: str, arguments: argparse.Namespace) -> Path:
     if arguments.server:
         # Two servers are two policies as often as not.
         name = f"server-{_plain(arguments.server)}"
-    elif arguments.policy in _LOCAL_DRIVERS:
+    elif arguments.policy in (*_LOCAL_DRIVERS, _VLM):
         name = arguments.policy
     elif arguments.policy:
         # `runs/a/policy` and `runs/b/policy` are two policies.

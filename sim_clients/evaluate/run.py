@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+from sim_clients.drive.coach_driver import EVERY_ROW, open_coach_driver
 from sim_clients.drive.config import Driver, WorkerConfig
-from sim_clients.drive.loop import DriveLoop, Episode, Step
+from sim_clients.drive.loop import Answer, DriveLoop, Episode, Step
 from sim_clients.drive.pool import WorkerPool
 from sim_clients.drive.server import local_server
 from sim_clients.drive.session import open_drive
@@ -24,21 +26,23 @@ class Evaluation:
         simulator: Simulator by name.
         town: Town.
         tasks: Episodes; a finite list.
-        driver: Who drives: "server", "expert" or "blind".
+        driver: Who drives: "server", "expert" or "blind"; "vlm" is the vision-language model by itself.
         address: Agent server to use. None: one is started for the evaluation.
         policy: Policy directory for the started server. None: its default.
         envs: Simulator processes.
         hidden: Groups blanked out of the observation.
+        feedback: Feedback service for "vlm". None: one is started for the evaluation.
     """
 
     simulator: str
     town: str
     tasks: TaskList
-    driver: Driver = "server"
+    driver: Driver | Literal["vlm"] = "server"
     address: str | None = None
     policy: str | None = None
     envs: int = 1
     hidden: tuple[str, ...] = ()
+    feedback: str | None = None
 
 
 def run_evaluation(
@@ -47,6 +51,8 @@ def run_evaluation(
     on_step: Callable[[Step], None] | None = None,
     on_episode: Callable[[Episode], None] | None = None,
     on_record: Callable[[EpisodeRecord], None] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    figures: dict[str, Any] | None = None,
 ) -> list[EpisodeRecord]:
     """Drives every task once.
 
@@ -57,6 +63,8 @@ def run_evaluation(
         on_step: Called for every row.
         on_episode: Called for every episode that ends.
         on_record: Called with every record as it is made.
+        say: Told how a coach comes up that is waited for, a line each.
+        figures: Gets what is known of the driver beside the records ("vlm": how often it gave no action).
 
     Returns:
         One record a task, in the order of the tasks.
@@ -94,7 +102,8 @@ def run_evaluation(
         count = evaluation.envs
         if evaluation.tasks.episodes is not None:
             count = min(count, evaluation.tasks.episodes)
-        answer = None
+        answer: Answer | None = None
+        vlm = evaluation.driver == "vlm"
         address = evaluation.address
         if evaluation.driver == "server" and address is None:
             address = stack.enter_context(local_server(evaluation.policy))
@@ -103,13 +112,19 @@ def run_evaluation(
                 env,
                 evaluation.simulator,
                 evaluation.town,
-                driver=evaluation.driver,
+                driver="server" if evaluation.driver == "vlm" else evaluation.driver,
+                marking=EVERY_ROW if vlm else None,
                 hidden=evaluation.hidden,
             )
             for env in range(count)
         ]
         if address is not None:  # the session first: what is wrong with it is noticed before simulators start
             answer = stack.enter_context(open_drive(address, count))
+        elif vlm:
+            coach = stack.enter_context(open_coach_driver(evaluation.feedback, say))
+            answer = coach
+            if figures is not None:
+                stack.callback(lambda: figures.update(coach.figures()))
         pool = stack.enter_context(WorkerPool(configs))
         DriveLoop(pool, iter(evaluation.tasks), answer, on_step=note_policy, on_episode=note_record).run()
     return [records[position] for position in sorted(records)]

@@ -7,6 +7,9 @@ import pytest
 
 from codriver.dataset import Dataset
 from codriver.driving import MASK_LEVELS
+from sim_clients.drive.command import main as drive_command
+from sim_clients.drive.server import local_server
+from tests.codriver.coaching.feedback_peer import FeedbackPeer
 from tests.integration.helpers import SMALL_TOWN, Program, codriver, wait_until
 
 CRASHING = """
@@ -80,6 +83,56 @@ def test_a_server_that_is_killed_is_one_line(tmp_path):
     assert server.finish().status == -9
     line = ended.refusal("drive")
     assert "lost the server" in line and address in line
+
+
+def test_the_vision_language_model_drives_by_itself(tmp_path):
+    with FeedbackPeer(tmp_path / "f") as peer:
+        ended = codriver(
+            "drive", "sumo", "--policy", "vlm", "--feedback", peer.address, "--envs", "2", "--steps", "40",
+            *SMALL_TOWN, "--json",
+        )  # fmt: skip
+    assert (ended.status, ended.left) == (0, []), ended.err
+    assert ended.figures["unanswered_share"] == 0.0 and len(peer.asked) >= 38
+    assert "coach: clip and vlm have joined" in ended.err
+
+
+def test_coaches_are_asked_beside_the_drive(policy_path, tmp_path):
+    with (
+        FeedbackPeer(tmp_path / "f") as peer,
+        local_server(str(policy_path), arguments=["--feedback", peer.address]) as address,
+    ):
+        ended = codriver(
+            "drive", "sumo", "--server", address, "--envs", "2", "--episodes", "2", "--steps", "100", *SMALL_TOWN,
+            "--coach", "vlm", "--coach", "guide=clip", "--feedback-every", "10", "--feedback-credits", "3", "--json",
+        )  # fmt: skip
+    assert (ended.status, ended.left) == (0, []), ended.err
+    coaching = ended.figures["coaching"]
+    assert list(coaching["coaches"]) == ["vlm"] and coaching["refused"] == ["guide"]
+    assert "coach: 'guide' is not available at the server" in ended.err
+    account = coaching["coaches"]["vlm"]
+    assert 8 <= account["asked"] <= 11 and account["values"] + account["pending"] == account["asked"]
+    assert account["availability"] == 1.0 and account["age_steps_p50"] <= 5
+    assert coaching["rule"]["every_k_steps"] == 10 and coaching["credits_per_env"] == 3
+    assert {request.key.step % 10 for request in peer.asked} == {0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "say who drives"),
+        (["--server", "unix:x", "--policy", "vlm"], "say who drives"),
+        (["--server", "unix:x", "--feedback", "unix:y"], "--feedback names the service"),
+        (["--policy", "vlm", "--coach", "clip"], "without a server"),
+        (["--server", "unix:x", "--feedback-every", "3"], "needs --coach"),
+        (["--server", "unix:x", "--coach", "clip", "--feedback-every", "0"], "no row would be marked"),
+        (["--server", "unix:x", "--coach", "guide"], "of which kind"),
+        (["--server", "unix:x", "--coach", "vlm", "--coach", "vlm=clip"], "two kinds"),
+    ],
+)
+def test_arguments_that_contradict_each_other(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        drive_command(["sumo", *arguments])
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["unix:{}/nobody", "127.0.0.1:1"])

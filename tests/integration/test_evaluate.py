@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from sim_clients.metrics.log import read_records
+from tests.codriver.coaching.feedback_peer import FeedbackPeer
 from tests.integration.helpers import SMALL_TOWN, Program, codriver, wait_until
 
 FIGURES = (
@@ -125,3 +126,22 @@ def test_a_route_that_the_town_does_not_have(tmp_path):
     assert ended.status == 2 and len(lines) == 1 and "1000000 m" in lines[0] and "acorn" in lines[0], (
         ended.err
     )
+
+
+def test_the_vision_language_model_drives_by_itself(tmp_path):
+    log = tmp_path / "log.jsonl"
+    with FeedbackPeer(tmp_path / "f") as peer:
+        ended = evaluate(
+            "--policy", "vlm", "--feedback", peer.address, "--routes", "2", "--envs", "2", "--log", log
+        )
+    figures = ended.figures
+    assert figures["routes"] == 2 and figures["unanswered_share"] == 0.0 and figures["unanswered"] == {}
+    assert [record.policy_id for record in read_records(log)] == ["peer"] * 2
+    steps = sum(record.steps for record in read_records(log))
+    assert len(peer.asked) == steps and {request.coach for request in peer.asked} == {"vlm"}
+
+
+def test_a_model_that_is_not_there_is_one_line(tmp_path):
+    nowhere = ("--policy", "vlm", "--feedback", f"unix:{tmp_path}/f")
+    line = codriver("evaluate", *SMALL_TOWN, *nowhere, "--log", tmp_path / "log").refusal("evaluate")
+    assert "'vlm' does not answer" in line and "unix:" in line
