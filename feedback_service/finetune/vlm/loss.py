@@ -135,8 +135,10 @@ def _place(
     near = np.exp(-0.5 * ((values[:, None] - values[None]) / _NEAR) ** 2)
     near *= (group[:, None] == group[None]) & (group >= 0)[None]
     near /= np.maximum(near.sum(axis=1, keepdims=True), 1e-9)
-    drawn = np.maximum(np.array(shares), 1e-4)
-    shift = np.log(drawn / drawn.sum()) - np.log(np.array(wanted) / np.sum(wanted))
+    drawn, counted = np.array(shares), np.array(wanted, float)
+    there = drawn > 0  # a class without rows gets no advantage for being rare
+    shift = np.zeros(len(drawn))
+    shift[there] = np.log(drawn[there] / drawn[there].sum()) - np.log(counted[there] / counted[there].sum())
     return _Place(
         torch.tensor(near, dtype=torch.float32), torch.tensor(group), torch.tensor(shift, dtype=torch.float32)
     )

@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         metavar="DIR",
-        help="datasets with pictures and the expert's actions (codriver collect --pictures)",
+        help="datasets with pictures and the expert's actions (codriver collect)",
     )
     p.add_argument(
         "--out", type=Path, metavar="DIR", help="where the run is kept; the checkpoint is DIR/model"
@@ -80,7 +80,7 @@ def check(arguments: argparse.Namespace) -> None:
         InvalidArgumentError: A value is missing or out of range.
     """
     if not arguments.data:
-        raise InvalidArgumentError("--data is missing", hint="Collect some with: codriver collect --pictures")
+        raise InvalidArgumentError("--data is missing", hint="Collect some with: codriver collect")
     if arguments.out is None and arguments.export_conversations is None:
         raise InvalidArgumentError("--out is missing")
     if arguments.model != SMALL and not Path(arguments.model).is_dir():

@@ -106,7 +106,7 @@ def load_rows(directories: Sequence[Path]) -> DriveRows:
         names = ", ".join(map(str, directories))
         raise DatasetError(
             f"no row of {names} has both a picture and the expert's action",
-            hint="Record pictures with: codriver collect --pictures",
+            hint="Record pictures with: codriver collect",
         )
     whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     return DriveRows(

@@ -56,6 +56,8 @@ def load_checkpoint(directory: Path, dtype: torch.dtype) -> tuple[Any, Any]:
         model, report = AutoModelForImageTextToText.from_pretrained(
             directory, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
         )
+        if config.model_type == "smolvlm":
+            spare_number_words()
         processor = AutoProcessor.from_pretrained(directory, **local)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError) as error:
         if isinstance(error, CheckpointError):
@@ -68,6 +70,14 @@ def load_checkpoint(directory: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     if getattr(processor, "tokenizer", None) is None:
         raise CheckpointError(f"{directory.name} has no processor for pictures and text")
     return model.eval(), processor
+
+
+def spare_number_words() -> None:
+    """Lets SmolVLM's processor be made without the package num2words, which it asks for and uses for videos alone."""
+    from transformers.models.smolvlm import processing_smolvlm
+
+    if processing_smolvlm.num2words is None:
+        processing_smolvlm.num2words = str
 
 
 def _first_line(error: Exception) -> str:
