@@ -72,7 +72,7 @@ class Backing:
                 await self._say(str(error))
                 return
         else:
-            await self._client.connect(self._options.triton)
+            await self._client.connect(self._options.triton, self._options.triton_credentials())
             self.triton_address = self._options.triton
         await self.switch.start_all()
         await self.switch.settled()
@@ -130,9 +130,10 @@ class Backing:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
+                await process.wait()
         environment = coach_environment.find()
         if environment is None:
-            raise CoachEnvironmentError(f"the models' environment could not be installed: {line[:400]}")
+            raise CoachEnvironmentError(line[:400] or "the models' environment could not be installed")
         return environment
 
     async def _say(self, detail: str) -> None:

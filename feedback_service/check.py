@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import grpc
 import numpy as np
 
 from codriver.codecs import png
@@ -90,7 +91,8 @@ async def check_command(chosen: Settings) -> int:
     options = chosen.options
     others = [choice.model or USUAL_MODELS[_kind(choice.settings.kind)] for choice in options.coaches]
     async with _triton(options) as address:
-        report = await look_at(address, () if options.triton == EMBEDDED else others)
+        names = () if options.triton == EMBEDDED else others
+        report = await look_at(address, names, options.triton_credentials())
     wanted = {kind for kind in _KINDS if any(_kind(c.settings.kind) == kind for c in options.coaches)}
     good = wanted <= report.usable_kinds()
     if chosen.json:
@@ -103,15 +105,18 @@ async def check_command(chosen: Settings) -> int:
     return 0 if good else 1
 
 
-async def look_at(address: str, names: Sequence[str] = ()) -> TritonReport:
+async def look_at(
+    address: str, names: Sequence[str] = (), credentials: grpc.ChannelCredentials | None = None
+) -> TritonReport:
     """Looks at a Triton: changes nothing there, asks each fitting model twice about one made-up observation.
 
     Args:
         address: ``HOST:PORT`` or ``unix:PATH`` of its gRPC endpoint.
         names: Models to look at where it does not list any.
+        credentials: TLS; None: plain.
     """
     report = TritonReport(address)
-    client = TritonClient(address)
+    client = TritonClient(address, credentials)
     try:
         try:
             server = await client.server_metadata(_QUICK_S)

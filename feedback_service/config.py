@@ -8,10 +8,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from codriver.connection import target
 from codriver.errors import InvalidArgumentError
 from codriver.serving.config_file import read_config
 from codriver.serving.protection import IN_FILES, Protection, add_protection_options, protection_of
+from codriver.serving.tls import channel_credentials, check_roots
 from feedback_service.desk.settings import CoachSettings, Limits
 from feedback_service.registry.inspect import KINDS
 from feedback_service.registry.store import DEFAULT_DIRECTORY
@@ -35,7 +38,17 @@ The file of --config is TOML with the names of the options, and the tables [limi
   max_pending_per_session = 512
 """
 
-_VALUES = ("triton", "listen", "admin_listen", "metrics_listen", "coach", "store", "repository", "threads")
+_VALUES = (
+    "triton",
+    "triton_ca",
+    "listen",
+    "admin_listen",
+    "metrics_listen",
+    "coach",
+    "store",
+    "repository",
+    "threads",
+)
 _BY_KIND: dict[str, dict[str, int]] = {
     "vlm": {"max_calls_in_flight": 2, "max_rows_per_call": 16},
     "clip": {"max_calls_in_flight": 2, "max_rows_per_call": 32},
@@ -63,6 +76,7 @@ class Options:
 
     Attributes:
         triton: ``embedded``, or the gRPC address of a Triton.
+        triton_ca: PEM file with the roots of that Triton's certificate; None: it is plain.
         coaches: Coaches, by unique names.
         listen: Addresses of FeedbackService.
         admin_listen: Address of FeedbackAdminService; None: it is not served.
@@ -76,6 +90,7 @@ class Options:
     """
 
     triton: str = EMBEDDED
+    triton_ca: Path | None = None
     coaches: tuple[CoachChoice, ...] = ()
     listen: tuple[str, ...] = ("127.0.0.1:50052",)
     admin_listen: str | None = "127.0.0.1:50053"
@@ -86,6 +101,10 @@ class Options:
     model_options: ModelOptions = field(default_factory=ModelOptions)
     protection: Protection = Protection()  # noqa: RUF009 - immutable
     limits: Limits = field(default_factory=Limits)
+
+    def triton_credentials(self) -> grpc.ChannelCredentials | None:
+        """TLS to Triton; None: plain."""
+        return None if self.triton_ca is None else channel_credentials(self.triton_ca)
 
 
 @dataclass(frozen=True)
@@ -121,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="ADDR",
         help="gRPC address of a Triton, or `embedded`: start one (default: embedded)",
     )
+    p.add_argument("--triton-ca", metavar="FILE", help="TLS to that Triton: roots (PEM) of its certificate")
     p.add_argument(
         "--coach",
         action="append",
@@ -172,6 +192,7 @@ def settings(argv: list[str]) -> Settings:
         given["triton_cores"] = args.triton_cores
     options = Options(
         triton=given.get("triton", EMBEDDED),
+        triton_ca=Path(given["triton_ca"]) if "triton_ca" in given else None,
         coaches=_coaches(given.get("coach", ("vlm=vlm", "clip=clip")), given),
         listen=tuple(given.get("listen", Options.listen)),
         admin_listen=_or_off(given.get("admin_listen", Options.admin_listen)),
@@ -185,9 +206,13 @@ def settings(argv: list[str]) -> Settings:
     )
     if options.triton != EMBEDDED:
         target(options.triton)
-    elif options.repository is not None:
+        if options.triton_ca is not None:
+            check_roots(options.triton_ca, "triton_ca")
+    elif options.repository is not None or options.triton_ca is not None:
         raise InvalidArgumentError(
-            "the embedded Triton has a repository of its own", field="repository", hint="Leave it out."
+            "the embedded Triton has a repository of its own, and no TLS",
+            field="repository" if options.repository is not None else "triton_ca",
+            hint="Leave it out, or name a Triton with --triton HOST:PORT.",
         )
     if args.json and not args.check:
         raise InvalidArgumentError("--json goes with --check", field="json")
@@ -262,7 +287,7 @@ def _cores(text: str) -> tuple[int, ...]:
 def _known() -> dict[str, Any]:
     """What a file may hold, by name, with a value of the right type."""
     texts = dict.fromkeys(
-        ("triton", "admin_listen", "metrics_listen", "store", "repository", "triton_cores"), ""
+        ("triton", "triton_ca", "admin_listen", "metrics_listen", "store", "repository", "triton_cores"), ""
     )
     numbers = {f.name: f.default for f in fields(CoachSettings) if isinstance(f.default, int)}
     tables: dict[str, Any] = {

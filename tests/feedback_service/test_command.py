@@ -133,6 +133,8 @@ def test_port_taken(capsys, tmp_path):
         (["--threads", "0"], "threads is 0"),
         (["--triton-cores", "100000"], "no list of cores"),
         (["--repository", "x"], "repository of its own"),
+        (["--triton-ca", "x"], "and no TLS"),
+        (["--triton", "a:1", "--triton-ca", "/nowhere"], "holds no certificates"),
         (["--json"], "goes with --check"),
         (["--listen", "0.0.0.0:0"], "--allow-plaintext"),
         (["--tls-cert", "x"], "TLS needs a certificate and its key"),
