@@ -41,8 +41,8 @@ def draw_confusion(counts: NDArray[np.int64], path: Path, title: str) -> None:
     )
     for number, name in enumerate(LONGITUDINAL):
         middle = number * step + (step - 1) / 2
-        axes.text(-7.6, middle, name, rotation=90, ha="center", va="center", fontsize=9)
-        axes.text(middle, -1.2, name, ha="center", va="center", fontsize=9)
+        axes.text(-7.6, middle, name, rotation=90, ha="center", va="center", fontsize=8)
+        axes.text(middle, -1.2, name, ha="center", va="center", fontsize=8)
     for row, column in np.argwhere(np.nan_to_num(shares) >= 0.1):
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, f"{shares[row, column]:.2f}"[1:] if shares[row, column] < 0.995 else "1",

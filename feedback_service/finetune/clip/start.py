@@ -80,5 +80,5 @@ def fill(clip: Clip, weights: Path) -> None:
         )
     try:
         open_clip.load_checkpoint(clip.module, str(weights))
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, AssertionError) as error:
         raise CardError(f"{weights} are not weights of {clip.card.open_clip}: {str(error)[:300]}") from None
