@@ -25,7 +25,7 @@ class Inspected:
 
     Attributes:
         kind: What the model can answer.
-        family: ``open_clip``, or the family of a vision-language model, as ``internvl``; ``other``: by AutoClass.
+        family: ``open_clip``, or the ``model_type`` of a vision-language model, as ``internvl``.
         version: First 12 hex digits of a SHA-256 over its files.
         parameters: Numbers in its weights.
         files: Size in bytes and time of change in nanoseconds of its files, by name.

@@ -53,13 +53,15 @@ def as_json(model: pb.CoachModel) -> dict[str, object]:
 
 def print_table(models: Sequence[pb.CoachModel]) -> None:
     """The models as a table, and below it what is wrong with some of them."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
-    for heading in ("name", "kind", "family", "parameters", "version", "used by", "directory"):
-        table.add_column(heading, justify="right" if heading == "parameters" else "left", overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for heading in ("name", "kind", "family", "parameters", "version", "used by"):
+        table.add_column(heading, justify="right" if heading == "parameters" else "left", no_wrap=True)
+    table.add_column("where", overflow="fold")
     for model in models:
         cells = (
             model.name,
@@ -81,7 +83,7 @@ def print_table(models: Sequence[pb.CoachModel]) -> None:
 def _place(model: pb.CoachModel) -> str:
     """Its directory, short where that is possible."""
     if not model.path or Path(model.path).parent == SHIPPED_DIRECTORY:
-        return "shipped with codriver" if model.path else "at Triton"
+        return "shipped" if model.path else "at Triton"
     try:
         return str(Path(model.path).relative_to(Path.cwd()))
     except ValueError:

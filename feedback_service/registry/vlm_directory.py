@@ -9,22 +9,11 @@ from typing import Any
 from feedback_service.registry.refusal import NotAModelError, read_json_object
 from feedback_service.registry.weights_file import WeightsFile, read_weights_file
 
-FAMILIES: Mapping[str, str] = {
-    "idefics3": "idefics3",
-    "internvl": "internvl",
-    "llava": "llava",
-    "llava_next": "llava_next",
-    "qwen2_5_vl": "qwen2_5_vl",
-    "qwen3_vl": "qwen3_vl",
-    "smolvlm": "smolvlm",
-}
-"""Families that are checked with small checkpoints, by ``model_type``. Others are loaded by AutoClass."""
-OTHER = "other"
-
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt")
+_KNOWN = ("idefics3", "internvl", "llava", "llava_next", "qwen2_5_vl", "qwen3_vl", "smolvlm")
 _PICTURE_WORDS = ("vision", "visual", "vit", "vq_config", "image_token", "perceiver")
 """One of them stands in a key of the ``config.json`` of every model of transformers that reads pictures."""
 
@@ -36,7 +25,7 @@ def inspect_vlm(directory: Path) -> tuple[str, int]:
         directory: What ``save_pretrained`` of a model and of its processor wrote.
 
     Returns:
-        The family, and the number of parameters.
+        The family (its ``model_type``), and the number of parameters.
 
     Raises:
         NotAModelError: It cannot be served; the message names what is missing or wrong, and the way out.
@@ -62,9 +51,8 @@ def _family(config: Mapping[str, Any]) -> str:
     names = [model_type, *(architectures if isinstance(architectures, list) else [])]
     if any("rwkv" in str(name).lower() for name in names):
         raise _rwkv()
-    if model_type in FAMILIES:
-        return FAMILIES[model_type]
-    if "auto_map" in config:
+    # What transformers knows itself may still name the code from which it came; that is not needed then.
+    if "auto_map" in config and model_type not in _KNOWN:
         hint = "Convert it to the format that transformers loads by itself."
         if model_type == "internvl_chat":
             hint = "InternVL publishes the same weights for transformers: take the checkpoint whose name ends in -hf."
@@ -74,7 +62,7 @@ def _family(config: Mapping[str, Any]) -> str:
         )
     if not any(word in key for key in config for word in _PICTURE_WORDS) and model_type != "fuyu":
         raise NotAModelError(f"model_type {model_type!r} reads text only; a coach has to see the picture")
-    return OTHER
+    return model_type
 
 
 def _read_weights(directory: Path) -> list[WeightsFile]:
