@@ -5,28 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from feedback_service.asking.breaker import Breaker
+from feedback_service.asking.health import ModelHealth
 from feedback_service.desk.row import Row, RowState
-from feedback_service.desk.settings import Route
 
 
 class Call:
     """One request to Triton.
 
     Attributes:
-        route: The model that it goes to.
-        breaker: The breaker of that model.
+        model: Where it goes to.
         rows: Its rows, in the order of the batch.
         started_at: When it began, on the loop's clock.
         task: The task that awaits it.
         ended: Triton has answered, or failed to.
     """
 
-    __slots__ = ("_waiting", "breaker", "ended", "route", "rows", "started_at", "task")
+    __slots__ = ("_waiting", "ended", "model", "rows", "started_at", "task")
 
-    def __init__(self, route: Route, breaker: Breaker, rows: Sequence[Row], started_at: float) -> None:
-        self.route = route
-        self.breaker = breaker
+    def __init__(self, model: ModelHealth, rows: Sequence[Row], started_at: float) -> None:
+        self.model = model
         self.rows = rows
         self.started_at = started_at
         self.task: asyncio.Task[None] | None = None

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from codriver.v1 import feedback_pb2
-from feedback_service.asking.breaker import Breaker, BreakerState
+from feedback_service.asking.breaker import BreakerState
 from feedback_service.asking.budget import RetryBudget
 from feedback_service.asking.call import Call
+from feedback_service.asking.health import ModelHealth
 from feedback_service.coaches.kind import CoachKind, Outcome, model_error, unavailable
 from feedback_service.desk.metrics import Metrics
 from feedback_service.desk.row import Row, RowState
@@ -25,7 +26,6 @@ from feedback_service.desk.settings import CoachSettings, Limits, Route
 from feedback_service.triton.client import TritonClient, TritonError, TritonReason
 
 _LOG = logging.getLogger(__name__)
-_READY_TIMEOUT_S = 5.0
 _SLACK_S = 0.25
 """Calls may last so much longer than their rows wait: a row's own timer ends it first."""
 
@@ -57,10 +57,6 @@ class Dispatcher:
         metrics: Where to count.
         waiting: The coach's rows.
         unhealthy: Called with one line whenever the model is found to be down.
-
-    Attributes:
-        route: The model for new calls; None: there is none.
-        breaker: Whether it is worth calling.
     """
 
     def __init__(
@@ -73,8 +69,6 @@ class Dispatcher:
         waiting: Waiting,
         unhealthy: Callable[[str], None],
     ) -> None:
-        self.route: Route | None = None
-        self.breaker = _new_breaker(limits)
         self._settings = settings
         self._kind = kind
         self._client = client
@@ -82,29 +76,27 @@ class Dispatcher:
         self._metrics = metrics
         self._waiting = waiting
         self._unhealthy = unhealthy
-        self._no_route = "no model is loaded yet"
+        self._model: ModelHealth | None = None
+        self._no_model = "no model is loaded yet"
         self._budget = RetryBudget(limits.retry_share)
         self._calls: set[Call] = set()
         self._again: deque[list[Row]] = deque()
         self._in_flight = 0
         self._woken = False
-        self._told_state = BreakerState.CLOSED
-        self._prober: asyncio.Task[None] | None = None
-        # Timeouts that clients choose say little of the model; the coach's own is what it should need at most.
-        self._hung_s = settings.timeout_ms / 2000
+
+    @property
+    def route(self) -> Route | None:
+        """The model for new calls; None: there is none."""
+        return None if self._model is None else self._model.route
 
     @property
     def closed_detail(self) -> str | None:
         """Why no row can be answered now; None: it can."""
-        if self.route is None:
-            return self._no_route
-        if self.breaker.state is BreakerState.OPEN:
-            return f"{self.route.model_id} is known to be down: {self.breaker.detail}"
-        return None
+        return self._no_model if self._model is None else self._model.down_detail
 
     @property
     def rows_in_calls(self) -> int:
-        """Rows in calls, of the present route and of earlier ones."""
+        """Rows in calls, of the present model and of earlier ones."""
         return sum(len(call.rows) for call in self._calls)
 
     def wake(self) -> None:
@@ -116,29 +108,32 @@ class Dispatcher:
     async def switch(self, route: Route | None, detail: str) -> None:
         """Uses another model from now on; returns when the calls of the one before have ended."""
         before = [call.task for call in self._calls if call.task is not None]
-        self.route = route
-        self._no_route = detail or "no model is loaded"
+        if self._model is not None:
+            self._model.retire()
+            if self._model.state is not BreakerState.CLOSED:
+                self._metrics.breaker_changed(self._settings.name, BreakerState.CLOSED.value)
         self._in_flight = 0
-        self._stop_probing()
-        self.breaker = _new_breaker(self._limits)
-        self._tell_state()
         if route is None:
+            self._model, self._no_model = None, detail or "no model is loaded"
             self._refuse_waiting()
         else:
+            self._model = ModelHealth(
+                route, self._settings, self._client, self._limits, self._metrics, self._is_down, self.wake
+            )
             self.wake()
         if before:
             await asyncio.wait(before)
 
     def probe(self) -> None:
         """Looks at once whether a model that is down is up again."""
-        if self.breaker.state is BreakerState.OPEN:
-            self._stop_probing()
-            self._start_probing(at_once=True)
+        if self._model is not None:
+            self._model.probe()
 
     async def close(self) -> None:
         """Ends every call; rows that still wait are not answered by this."""
-        self._stop_probing()
-        self.route, self._no_route = None, "the service stops"
+        if self._model is not None:
+            self._model.retire()
+        self._model, self._no_model = None, "the service stops"
         tasks = [call.task for call in self._calls if call.task is not None]
         for task in tasks:
             task.cancel()
@@ -149,14 +144,14 @@ class Dispatcher:
 
     def _call_what_waits(self) -> None:
         self._woken = False
-        while self.route is not None and self.breaker.state is not BreakerState.OPEN:
-            trial = self.breaker.state is BreakerState.HALF_OPEN
+        while self._model is not None and self._model.state is not BreakerState.OPEN:
+            trial = self._model.state is BreakerState.HALF_OPEN
             if self._in_flight >= (1 if trial else self._settings.max_calls_in_flight):
                 break
             rows = self._next_rows(1 if trial else self._settings.max_rows_per_call)
             if not rows:
                 break
-            self._start(self.route, rows)
+            self._start(self._model, rows)
         self._waiting.tell_queue()
 
     def _next_rows(self, most: int) -> list[Row]:
@@ -168,11 +163,11 @@ class Dispatcher:
                 return rows[:most]
         return self._waiting.take(most)
 
-    def _start(self, route: Route, rows: list[Row]) -> None:
+    def _start(self, model: ModelHealth, rows: list[Row]) -> None:
         loop = asyncio.get_running_loop()
         if not rows[0].attempts:
             self._budget.called()
-        call = Call(route, self.breaker, rows, loop.time())
+        call = Call(model, rows, loop.time())
         self._calls.add(call)
         self._in_flight += 1
         call.task = loop.create_task(self._run(call))
@@ -181,12 +176,12 @@ class Dispatcher:
 
     async def _run(self, call: Call) -> None:
         loop = asyncio.get_running_loop()
-        rows = call.rows
+        rows, route = call.rows, call.model.route
         timeout_s = max(row.deadline for row in rows) - call.started_at + _SLACK_S
         result = "ok"
         try:
             inputs = self._kind.inputs(rows)
-            answer = await self._client.infer(call.route.model, inputs, self._kind.outputs, timeout_s)
+            answer = await self._client.infer(route.model, inputs, self._kind.outputs, timeout_s)
             outcomes = self._kind.outcomes(rows, answer.outputs)
         except TritonError as error:
             call.ended = True
@@ -194,28 +189,27 @@ class Dispatcher:
             self._failed(call, error)
         except asyncio.CancelledError:
             result = "cancelled"
-            self._count_silence(call)
+            call.model.silent(loop.time() - call.started_at)
             raise
         else:
             call.ended = True
-            call.breaker.succeeded()
-            self._tell_state()
+            call.model.succeeded()
             for row, outcome in zip(rows, outcomes):
                 if row.call is call:
-                    self._waiting.settle(row, outcome, call.route, answer.inference_us)
+                    self._waiting.settle(row, outcome, route, answer.inference_us)
         finally:
             self._metrics.called(self._settings.name, len(rows), loop.time() - call.started_at, result)
 
     def _ended(self, call: Call, task: asyncio.Task[None]) -> None:
         self._calls.discard(call)
         call.ended = True
-        if call.breaker is self.breaker:
+        if call.model is self._model:
             self._in_flight -= 1
         if not task.cancelled() and task.exception() is not None:
             _LOG.error("a call of coach %s failed", self._settings.name, exc_info=task.exception())
         for row in call.unanswered():
             # Only after a fault of our own or of a library: the key ends in an answer all the same.
-            self._waiting.settle(row, model_error("the service failed; its log says more"), call.route)
+            self._waiting.settle(row, model_error("the service failed; its log says more"), call.model.route)
         self.wake()
 
     # What failed.
@@ -229,20 +223,21 @@ class Dispatcher:
             self._call_again([[row] for row in rows])
             return
         if error.reason is TritonReason.TIMED_OUT:
-            self._count_silence(call)
+            call.model.silent(asyncio.get_running_loop().time() - call.started_at)
         else:
-            self._count_failure(call, str(error), certain=error.reason is TritonReason.NOT_LOADED)
+            call.model.failed(str(error), certain=error.reason is TritonReason.NOT_LOADED)
         rows = call.unanswered()
         if error.reason is TritonReason.TIMED_OUT:
             self._settle(rows, feedback_pb2.UNAVAILABLE_REASON_TIMED_OUT, "the model did not answer in time")
         elif of_model:
-            self._settle(rows, feedback_pb2.UNAVAILABLE_REASON_MODEL_ERROR, error.detail, call.route)
-        elif error.reason is not TritonReason.UNREACHABLE or not self._may_retry(rows):
-            self._settle(rows, feedback_pb2.UNAVAILABLE_REASON_MODEL_NOT_LOADED, str(error))
-        else:
+            reason = feedback_pb2.UNAVAILABLE_REASON_MODEL_ERROR
+            self._settle(rows, reason, error.detail, call.model.route)
+        elif error.reason is TritonReason.UNREACHABLE and self._may_retry(rows):
             self._take_back(rows)
             pause_s = self._limits.retry_pause_s * 2 ** (rows[0].attempts - 1) * random.uniform(0.5, 1.5)
             asyncio.get_running_loop().call_later(pause_s, self._call_again, [rows])
+        else:
+            self._settle(rows, feedback_pb2.UNAVAILABLE_REASON_MODEL_NOT_LOADED, str(error))
 
     def _may_retry(self, rows: list[Row]) -> bool:
         return (
@@ -273,55 +268,11 @@ class Dispatcher:
         for row in rows:
             self._waiting.settle(row, outcome, route)
 
+    def _is_down(self, detail: str) -> None:
+        self._refuse_waiting()
+        self._unhealthy(detail)
+
     def _refuse_waiting(self) -> None:
         self._again.clear()
         detail = self.closed_detail or ""
         self._waiting.refuse_all(unavailable(feedback_pb2.UNAVAILABLE_REASON_MODEL_NOT_LOADED, detail))
-
-    # Whether the model is worth calling.
-
-    def _count_silence(self, call: Call) -> None:
-        """A call that ended without an answer says something of the model if that took long enough."""
-        if asyncio.get_running_loop().time() - call.started_at >= self._hung_s:
-            self._count_failure(call, f"no answer within {self._hung_s:g} s")
-
-    def _count_failure(self, call: Call, detail: str, certain: bool = False) -> None:
-        if not call.breaker.failed(detail, certain) or call.breaker is not self.breaker:
-            return
-        _LOG.warning("coach %s: its model is down: %s", self._settings.name, detail)
-        self._tell_state()
-        self._refuse_waiting()
-        self._start_probing()
-        self._unhealthy(detail)
-
-    def _tell_state(self) -> None:
-        if self.breaker.state is not self._told_state:
-            self._told_state = self.breaker.state
-            self._metrics.breaker_changed(self._settings.name, self._told_state.value)
-
-    def _start_probing(self, at_once: bool = False) -> None:
-        self._stop_probing()
-        self._prober = asyncio.get_running_loop().create_task(self._probe(self.breaker, at_once))
-
-    def _stop_probing(self) -> None:
-        if self._prober is not None:
-            self._prober.cancel()
-            self._prober = None
-
-    async def _probe(self, breaker: Breaker, at_once: bool) -> None:
-        while breaker is self.breaker and self.route is not None and breaker.state is BreakerState.OPEN:
-            if not at_once:
-                await asyncio.sleep(breaker.next_pause_s())
-            at_once = False
-            try:
-                ready = await self._client.model_ready(self.route.model, _READY_TIMEOUT_S)
-            except Exception:  # noqa: BLE001 - without its prober, a model would count as down for ever
-                _LOG.exception("coach %s: its model could not be probed", self._settings.name)
-                ready = False
-            breaker.probed(ready)
-            self._tell_state()
-        self.wake()
-
-
-def _new_breaker(limits: Limits) -> Breaker:
-    return Breaker(limits.breaker_failures, limits.breaker_pause_s, limits.breaker_longest_pause_s)

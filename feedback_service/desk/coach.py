@@ -7,12 +7,12 @@ import hashlib
 import logging
 from collections.abc import Callable
 
-from codriver.v1 import feedback_pb2, feedback_service_pb2, tensor_pb2
+from codriver.v1 import feedback_pb2, feedback_service_pb2
 from feedback_service.asking.dispatcher import Dispatcher
 from feedback_service.coaches.kind import CoachKind, Outcome, unavailable
 from feedback_service.desk.asker import Asker
 from feedback_service.desk.fair_queue import FairQueue
-from feedback_service.desk.kept import Kept
+from feedback_service.desk.memory import Memory, feedback_of, once_more
 from feedback_service.desk.metrics import Metrics
 from feedback_service.desk.row import Row, RowKey, RowState
 from feedback_service.desk.settings import CoachSettings, Limits, Route
@@ -20,15 +20,6 @@ from feedback_service.desk.ways import EnvironmentWay
 from feedback_service.triton.client import TritonClient
 
 _LOG = logging.getLogger(__name__)
-_FINAL = frozenset(
-    {
-        feedback_pb2.UNAVAILABLE_REASON_UNPARSEABLE,
-        feedback_pb2.UNAVAILABLE_REASON_MODEL_ERROR,
-        feedback_pb2.UNAVAILABLE_REASON_TIMED_OUT,
-        feedback_pb2.UNAVAILABLE_REASON_STALE,
-    }
-)
-"""Reasons that a request gets again when it is sent again. After the others nothing was tried, so it may be now."""
 
 
 class CoachDesk:
@@ -65,8 +56,7 @@ class CoachDesk:
         self._session_pending = pending
         self._rows: dict[RowKey, Row] = {}
         self._queue = FairQueue()
-        self._answers: Kept[tuple[bytes, feedback_pb2.Feedback]] = Kept(limits.answers_kept)
-        self._equal: Kept[Outcome] = Kept(settings.cache_entries)
+        self._memory = Memory(limits.answers_kept, settings.cache_entries)
         self._dispatcher = Dispatcher(settings, kind, client, limits, metrics, self, self._report_unhealthy)
 
     @property
@@ -92,7 +82,6 @@ class CoachDesk:
     def info(self) -> feedback_service_pb2.CoachInfo:
         """What it is and can do now."""
         route, closed = self.route, self._dispatcher.closed_detail
-        size = self.settings.picture_size_px
         return feedback_service_pb2.CoachInfo(
             coach=self.settings.name,
             kind=self.settings.kind,
@@ -100,13 +89,7 @@ class CoachDesk:
             model_version=route.model_version if route else "",
             ready=closed is None,
             detail=closed or "",
-            picture_spec=tensor_pb2.TensorSpec(
-                name="picture",
-                dtype=tensor_pb2.DTYPE_UINT8,
-                shape=[size, size, 3],
-                encoding=tensor_pb2.ENCODING_PNG,
-                optional=True,
-            ),
+            picture_spec=self.settings.picture_spec,
         )
 
     async def switch(self, route: Route | None, detail: str = "") -> None:
@@ -146,17 +129,17 @@ class CoachDesk:
         picture_hash = hashlib.blake2b(request.picture, digest_size=16).digest()
         fingerprint = picture_hash + request.context.SerializeToString(deterministic=True)
         row = self._rows.get(key)
-        if row is not None:
-            if row.fingerprint != fingerprint:
-                self._refuse_other_payload(asker, request)
-            else:
-                asker.join(row, self)
+        kept = self._memory.answer(key) if row is None else None
+        asked = kept[0] if kept else row.fingerprint if row else fingerprint
+        if asked != fingerprint:
+            detail = "key: was asked before with another picture or context"
+            asker.refuse(request, feedback_pb2.UNAVAILABLE_REASON_INVALID_REQUEST, detail)
             return
-        kept = self._answers.get(key)
+        if row is not None:
+            asker.join(row, self)
+            return
         if kept is not None:
-            self._answer_once_more(
-                asker, request, kept, way.age(way.position(key.episode, key.step)), fingerprint
-            )
+            asker.deliver(None, once_more(kept[1], way.age(way.position(key.episode, key.step))))
             return
         now = asyncio.get_running_loop().time()
         timeout_ms = min(request.timeout_ms or self.settings.timeout_ms, self._limits.max_timeout_ms)
@@ -171,13 +154,18 @@ class CoachDesk:
             asked_at=now,
             deadline=now + timeout_ms / 1000,
         )
-        equal = self._equal_answer(row)
+        equal = self._memory.equal(row, self.route)
         if equal is not None:
             self._admit(asker, row)
             self.settle(row, equal, self.route, cached=True)
             return
-        refusal = self._refusal(row)
-        if refusal is not None:
+        refusal = self._refusal(key.session_id)
+        outgoing = None
+        if refusal is None and not self.room:
+            full = f"{self.settings.max_queued} rows wait for coach {self.settings.name!r}"
+            refusal = unavailable(feedback_pb2.UNAVAILABLE_REASON_BACKLOG, full)
+            outgoing = self._queue.last_of_the_longest(key.session_id)
+        if refusal is not None and outgoing is None:
             asker.refuse(request, refusal.reason, refusal.detail)
             return
         self._admit(asker, row)
@@ -185,6 +173,9 @@ class CoachDesk:
         row.state = RowState.QUEUED
         row.timer = asyncio.get_running_loop().call_at(row.deadline, self._expire, row)
         self._dispatcher.wake()
+        if refusal is not None and outgoing is not None:
+            # Last, since its asker may do anything when it hears of it.
+            self.settle(outgoing, refusal)
 
     def drop_stale(self, key: RowKey) -> None:
         """An environment has come further: what waits too long in its queue ends."""
@@ -199,7 +190,7 @@ class CoachDesk:
             self.settle(row, outcome)
             return
         asked, row.askers = len(row.askers) - len(others), others
-        feedback = self.feedback(row, outcome)
+        feedback = feedback_of(row, self.settings.name, outcome)
         for _ in range(asked):
             asker.deliver(row, feedback)
 
@@ -213,47 +204,15 @@ class CoachDesk:
         self._session_pending[session_id] = self._session_pending.get(session_id, 0) + 1
         asker.join(row, self)
 
-    def _refusal(self, row: Row) -> feedback_pb2.Unavailable | None:
+    def _refusal(self, session_id: str) -> feedback_pb2.Unavailable | None:
         closed = self._dispatcher.closed_detail
         if closed is not None:
             return unavailable(feedback_pb2.UNAVAILABLE_REASON_MODEL_NOT_LOADED, closed)
-        session_id = row.key.session_id
         most = self._limits.max_pending_per_session
         if self._session_pending.get(session_id, 0) >= most:
-            return unavailable(
-                feedback_pb2.UNAVAILABLE_REASON_BACKLOG, f"the session has {most} unanswered requests"
-            )
-        if not self.room:
-            detail = f"{self.settings.max_queued} rows wait for coach {self.settings.name!r}"
-            last = self._queue.last_of_the_longest(session_id)
-            if last is None:
-                return unavailable(feedback_pb2.UNAVAILABLE_REASON_BACKLOG, detail)
-            detail += ", most of them of this session"
-            self.settle(last, unavailable(feedback_pb2.UNAVAILABLE_REASON_BACKLOG, detail))
+            detail = f"the session has {most} unanswered requests"
+            return unavailable(feedback_pb2.UNAVAILABLE_REASON_BACKLOG, detail)
         return None
-
-    def _refuse_other_payload(self, asker: Asker, request: feedback_service_pb2.AnnotationRequest) -> None:
-        detail = "key: was asked before with another picture or context"
-        asker.refuse(request, feedback_pb2.UNAVAILABLE_REASON_INVALID_REQUEST, detail)
-
-    def _answer_once_more(
-        self,
-        asker: Asker,
-        request: feedback_service_pb2.AnnotationRequest,
-        kept: tuple[bytes, feedback_pb2.Feedback],
-        age_steps: int,
-        fingerprint: bytes,
-    ) -> None:
-        asked, feedback = kept
-        if asked != fingerprint:
-            self._refuse_other_payload(asker, request)
-            return
-        if age_steps > feedback.age_steps:
-            again = feedback_pb2.Feedback()
-            again.CopyFrom(feedback)
-            again.age_steps = age_steps
-            feedback = again
-        asker.deliver(None, feedback)
 
     # Rows, for the dispatcher.
 
@@ -271,7 +230,7 @@ class CoachDesk:
             if row.deadline <= now:
                 self._expire(row)
                 continue
-            equal = self._equal_answer(row)
+            equal = self._memory.equal(row, self.route)
             if equal is not None:
                 self.settle(row, equal, self.route, cached=True)
                 continue
@@ -302,14 +261,9 @@ class CoachDesk:
             row.timer.cancel()
         del self._rows[row.key]
         self._forget_pending(row.key.session_id)
-        feedback = self.feedback(row, outcome, route, inference_us, cached)
         row.picture = b""
-        if not isinstance(outcome, feedback_pb2.Unavailable):
-            self._answers.keep(row.key, (row.fingerprint, feedback))
-            if route is not None and not cached and self.settings.cache_entries:
-                self._equal.keep((route, row.same), outcome)
-        elif outcome.reason in _FINAL:
-            self._answers.keep(row.key, (row.fingerprint, feedback))
+        feedback = feedback_of(row, self.settings.name, outcome, route, inference_us, cached)
+        self._memory.keep(row, outcome, feedback, None if cached else route)
         for asker in row.askers:
             asker.deliver(row, feedback)
 
@@ -321,38 +275,6 @@ class CoachDesk:
     def tell_queue(self) -> None:
         """Counts the rows that wait and the ones in calls."""
         self._metrics.queue_changed(self.settings.name, len(self._queue), self._dispatcher.rows_in_calls)
-
-    def feedback(
-        self,
-        row: Row,
-        outcome: Outcome,
-        route: Route | None = None,
-        inference_us: int = 0,
-        cached: bool = False,
-    ) -> feedback_pb2.Feedback:
-        """The answer to a row."""
-        feedback = feedback_pb2.Feedback(
-            key=row.key.to_wire(),
-            coach=self.settings.name,
-            queue_us=int(row.waited_s * 1e6),
-            inference_us=inference_us,
-            age_steps=row.age_steps,
-            cached=cached,
-        )
-        if route is not None:
-            feedback.model_id = route.model_id
-            feedback.model_version = route.model_version
-        if isinstance(outcome, feedback_pb2.ClipReward):
-            feedback.clip_reward.CopyFrom(outcome)
-        elif isinstance(outcome, feedback_pb2.VlmAction):
-            feedback.vlm_action.CopyFrom(outcome)
-        else:
-            feedback.unavailable.CopyFrom(outcome)
-        return feedback
-
-    def _equal_answer(self, row: Row) -> Outcome | None:
-        route = self.route
-        return None if route is None else self._equal.get((route, row.same))
 
     def _expire(self, row: Row) -> None:
         where = "its call" if row.state is RowState.CALLING else "the queue"

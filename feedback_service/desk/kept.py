@@ -1,4 +1,4 @@
-"""Bounded memories: answers by key, for requests that are sent again, and by picture and context."""
+"""A bounded memory."""
 
 from __future__ import annotations
 

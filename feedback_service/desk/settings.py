@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from codriver.driving import PICTURE_SIZE_PX
-from codriver.v1 import feedback_pb2
+from codriver.v1 import feedback_pb2, tensor_pb2
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,17 @@ class CoachSettings:
         _positive(self, but=("name", "kind", "cache_entries"))
         if self.cache_entries < 0:
             raise ValueError("cache_entries must be at least 0")
+
+    @property
+    def picture_spec(self) -> tensor_pb2.TensorSpec:
+        """The pictures that it reads."""
+        return tensor_pb2.TensorSpec(
+            name="picture",
+            dtype=tensor_pb2.DTYPE_UINT8,
+            shape=[self.picture_size_px, self.picture_size_px, 3],
+            encoding=tensor_pb2.ENCODING_PNG,
+            optional=True,
+        )
 
 
 @dataclass(frozen=True)

@@ -480,6 +480,31 @@ def test_answers_that_ask_and_withdraw_on_the_spot(tmp_path):
     run(test, tmp_path)
 
 
+def test_whoever_is_pushed_out_may_ask_again_on_the_spot(tmp_path):
+    async def test(b):
+        b.vlm.hang = True
+        answered = []
+
+        def answer(feedback):
+            answered.append((feedback.key.session_id, feedback.key.step))
+            if len(answered) == 1:
+                asker.ask(request(1, session="modest"))  # the very key that pushed it out
+                asker.ask(request(4, session="greedy"))
+
+        asker = b.desk.open_stream(answer)
+        asker.ask(request(0, session="first"))
+        await b.until(lambda: b.vlm.running)
+        for step in range(4):
+            asker.ask(request(step, session="greedy"))
+        asker.ask(request(1, session="modest"))
+        assert answered[0] == ("greedy", 3)
+        asker.close()
+        assert asker.pending == 0 and b.desk.coach("vlm").unanswered == 0
+        assert sorted(answered).count(("modest", 1)) == 2 and len(answered) == 8
+
+    run(test, tmp_path, **one_call(max_queued=4))
+
+
 def test_metrics_add_up(tmp_path):
     async def test(b):
         stream = b.stream()
