@@ -47,7 +47,7 @@ class FeedbackPeer(feedback_service_pb2_grpc.FeedbackServiceServicer):
         self.address = f"unix:{path}"
         self.script, self.coaches, self.token = script, coaches, token
         self.received, self.asked, self.streams, self.listed = [], [], 0, 0
-        self.list_delay_s, self.break_streams = 0.0, False
+        self.list_delay_s, self.break_streams, self.deaf = 0.0, False, False
         self._queues = []
         self._server = None
 
@@ -104,6 +104,10 @@ class FeedbackPeer(feedback_service_pb2_grpc.FeedbackServiceServicer):
             context.abort(grpc.StatusCode.UNAVAILABLE, "gone again")
         outgoing = queue.Queue()
         self._queues.append(outgoing)
+        if self.deaf:  # reads nothing: sooner or later the asker cannot send any more
+            outgoing.get()
+            self._queues.remove(outgoing)
+            return
 
         def read():
             try:

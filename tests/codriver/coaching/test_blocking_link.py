@@ -55,6 +55,8 @@ def test_close_frees_who_waits(peer):
     waiting.join(30)
     assert [reason(answer) for answer in answers] == ["RESTARTED"]
     link.close()
+    with pytest.raises(UnavailableError, match="closed"):
+        link.ask_and_wait([request(1)])
 
 
 def test_nobody_there(tmp_path):

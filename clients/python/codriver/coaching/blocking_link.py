@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Type
 
 from codriver.coaching.link import FeedbackLink
 from codriver.coaching.outcomes import Asked, unavailable
+from codriver.errors import UnavailableError
 from codriver.v1 import feedback_pb2, feedback_service_pb2
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class BlockingLink:
     def __init__(self, address: str, **settings: Any) -> None:
         self._waiting: Dict[Asked, List[asyncio.Future[feedback_pb2.Feedback]]] = {}
         self._link = FeedbackLink(address, self._on_feedback, **settings)
+        self._lock, self._closed = threading.Lock(), False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="feedback-link", daemon=True)
         self._thread.start()
@@ -64,15 +66,21 @@ class BlockingLink:
 
         Returns:
             One answer for each request, in their order.
+
+        Raises:
+            UnavailableError: This link is closed.
         """
         answers: List[feedback_pb2.Feedback] = self._call(self._ask(list(requests), timeout_s))
         return answers
 
     def close(self) -> None:
         """Ends the link and its thread; who still waits gets RESTARTED. Safe to call twice."""
-        if not self._thread.is_alive():
-            return
-        self._call(self._link.close())
+        with self._lock:  # what is called before is in the loop before
+            if self._closed:
+                return
+            self._closed = True
+            closing = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+        closing.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -110,5 +118,17 @@ class BlockingLink:
             if not future.done():
                 future.set_result(feedback)
 
+    async def _close(self) -> None:
+        """Ends the link, and lets those who wait for it have what they wait for."""
+        await self._link.close()
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        if waiting:
+            await asyncio.wait(waiting, timeout=5.0)
+
     def _call(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        with self._lock:
+            if self._closed:
+                work.close()
+                raise UnavailableError("the link is closed", reason="CLOSED")
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return future.result()

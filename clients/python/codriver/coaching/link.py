@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, List, Tuple
+from typing import Any, Callable, Dict, Iterable, Tuple
 
 import grpc
 
@@ -103,7 +103,7 @@ class FeedbackLink:
         self._connect_timeout_s, self._backoff_s = connect_timeout_s, backoff_s
         self._pending = Pending()
         self._outgoing = Outgoing(self._pending, grace_s, self._wake)
-        self._ended: List[feedback_pb2.Feedback] = []
+        self._ended: Dict[Asked, feedback_pb2.Feedback] = {}
         self._stream: LinkStream | None = None
         self._task: asyncio.Task[None] | None = None
         self._changed: asyncio.Event | None = None
@@ -167,7 +167,7 @@ class FeedbackLink:
         now = time.monotonic()
         for request in requests:
             asked = Asked.of(request.coach, request.key)
-            if self._pending.get(asked) is not None:
+            if self._pending.get(asked) is not None or asked in self._ended:
                 self.counts.repeated += 1
                 continue
             self.counts.asked += 1
@@ -175,7 +175,7 @@ class FeedbackLink:
             entry = Entry(asked, request, now + wait_s)
             refusal = self._refusal(entry)
             if refusal is not None:
-                self._end_soon(unavailable(asked, *refusal))
+                self._end_soon(asked, *refusal)
                 continue
             entry.timer = asyncio.get_event_loop().call_later(wait_s, self._expire, entry)
             self._pending.add(entry)
@@ -241,17 +241,17 @@ class FeedbackLink:
 
     def _end(self, entry: Entry, reason: Any, detail: str) -> None:
         self._pending.remove(entry)
-        self._end_soon(unavailable(entry.asked, reason, detail))
+        self._end_soon(entry.asked, reason, detail)
 
-    def _end_soon(self, feedback: feedback_pb2.Feedback) -> None:
+    def _end_soon(self, asked: Asked, reason: Any, detail: str) -> None:
         self.counts.ended_here += 1
-        self._ended.append(feedback)
+        self._ended[asked] = unavailable(asked, reason, detail)
         if len(self._ended) == 1:
             asyncio.get_event_loop().call_soon(self._deliver)
 
     def _deliver(self) -> None:
-        ended, self._ended = self._ended, []
-        for feedback in ended:
+        ended, self._ended = self._ended, {}
+        for feedback in ended.values():
             self._tell(feedback)
 
     def _tell(self, feedback: feedback_pb2.Feedback) -> None:
