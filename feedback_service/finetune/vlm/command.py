@@ -94,7 +94,12 @@ def train(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         + (f"; resumed at step {trainer.steps:,}" if before_s else ""),
         highlight=False,
     )
-    seconds = _steps(arguments, console, rows, sampler, Encoder(processor), trainer, before_s)
+    begin = time.monotonic() - before_s
+    try:
+        _steps(arguments, console, rows, sampler, Encoder(processor), trainer, begin)
+    finally:  # when it is interrupted, too
+        seconds = time.monotonic() - begin
+        trainer.save(out / STATE, {"seconds": seconds})
     trainer.take_average()
     model.to(torch.bfloat16).save_pretrained(out / MODEL)
     processor.save_pretrained(out / MODEL)
@@ -114,11 +119,11 @@ def _steps(
     sampler: BalancedSampler,
     encoder: Encoder,
     trainer: Trainer,
-    before_s: float,
-) -> float:
-    """Trains until time or steps are used up; returns the seconds of training, those before included."""
+    begin: float,
+) -> None:
+    """Trains until time, counted from `begin`, or steps are used up."""
     out: Path = arguments.out
-    begin, saved, recent = time.monotonic() - before_s, time.monotonic(), []
+    saved, recent = time.monotonic(), []
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress, (out / LOG).open("a", encoding="utf-8") as log:
         bar = progress.add_task("training", total=1.0)
@@ -141,9 +146,6 @@ def _steps(
             if time.monotonic() - saved > _SAVE_EVERY_S:
                 trainer.save(out / STATE, {"seconds": time.monotonic() - begin})
                 saved = time.monotonic()
-    seconds = time.monotonic() - begin
-    trainer.save(out / STATE, {"seconds": seconds})
-    return seconds
 
 
 def _report(

@@ -72,7 +72,8 @@ class AnswerLoss:
                 [1, 1, 1, 2],
             ),
             _place(values, steer, list(lateral), [1] * len(LATERAL)),
-            _place(values, np.where(values < 0, -1, brake), [idling, braking, hard], [1, 1, 1]),
+            # An emergency stop that was not asked for disturbs more than plain braking in its place.
+            _place(values, np.where(values < 0, -1, brake), [idling, braking, hard], [1, 1, 0.4]),
         )
 
     def to(self, device: torch.device) -> AnswerLoss:
