@@ -13,7 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
-from codriver.errors import UnavailableError
+from codriver.errors import InvalidArgumentError, UnavailableError
 from codriver.serving.listen import listen
 from codriver.serving.tokens import Role
 from codriver.v1 import feedback_service_pb2
@@ -100,6 +100,8 @@ class FeedbackServer:
             if options.metrics_listen is not None:
                 self._metrics_server = MetricsServer(options.metrics_listen, self._metrics, plain)
                 self.metrics_address = self._metrics_server.address
+            tls = credentials is not None and not self.admin_address.startswith("unix:")
+            self._announce(tls)
             await self.desk.start()
         except BaseException:
             await self._end_listeners(0)
@@ -107,9 +109,6 @@ class FeedbackServer:
             raise
         for grpc_server in self._servers:
             await grpc_server.start()
-        if self.admin_address:
-            tls = credentials is not None and not self.admin_address.startswith("unix:")
-            write_service_file(options.store, ServiceFacts(self.admin_address, os.getpid(), tls))
         for name in ("", annotate.SERVICE_NAME, admin.SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         self._looking = asyncio.create_task(self._look())
@@ -162,6 +161,16 @@ class FeedbackServer:
         finally:
             remove_service_file(self.options.store, os.getpid())
             self._stopped.set()
+
+    def _announce(self, tls: bool) -> None:
+        """Lets `codriver models` find this service beside its store."""
+        if self.admin_address:
+            try:
+                write_service_file(self.options.store, ServiceFacts(self.admin_address, os.getpid(), tls))
+            except OSError as error:
+                raise InvalidArgumentError(
+                    f"cannot write to {self.options.store}: {error.strerror or error}", field="store"
+                ) from None
 
     async def _end_listeners(self, grace_s: float) -> None:
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))

@@ -66,10 +66,14 @@ def outcome(feedback):
 
 
 class Peer:
-    """One Annotate stream, a message at a time."""
+    """One Annotate stream, a message at a time.
+
+    It iterates: `call.read()` drops messages that came together with the stream's end.
+    """
 
     def __init__(self, call):
         self.call = call
+        self.responses = aiter(call)
 
     async def send(self, *messages):
         for message in messages:
@@ -80,9 +84,7 @@ class Peer:
         found = []
         async with asyncio.timeout(limit_s):
             while len(found) < count:
-                response = await self.call.read()
-                assert response is not grpc.aio.EOF, (await self.call.code(), await self.call.details())
-                found += response.feedback
+                found += (await anext(self.responses)).feedback
         return found
 
     async def rest(self, limit_s=30):
@@ -90,7 +92,7 @@ class Peer:
         await self.call.done_writing()
         found = []
         async with asyncio.timeout(limit_s):
-            while (response := await self.call.read()) is not grpc.aio.EOF:
+            async for response in self.responses:
                 found += response.feedback
         return found
 
@@ -102,7 +104,7 @@ class Peer:
         return caught.value
 
     async def _read_on(self):
-        while await self.call.read() is not grpc.aio.EOF:
+        async for _ in self.responses:
             pass
 
 

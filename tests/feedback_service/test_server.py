@@ -207,6 +207,7 @@ def test_other_names_and_models(kit):
         ({"listen": ("0.0.0.0:0",)}, InvalidArgumentError),
         ({"admin_listen": "nonsense"}, InvalidArgumentError),
         ({"metrics_listen": "0.0.0.0:0"}, InvalidArgumentError),
+        ({"store": Path("/proc/none")}, InvalidArgumentError),
         ({"protection": Protection(tokens=Path("/nowhere"))}, InvalidArgumentError),
     ],
 )

@@ -39,10 +39,10 @@ def test_answers_of_one_turn_travel_together_and_tell_credits(kit):
         async with kit.serving(kit.folder) as service, kit.stream(service.address) as peer:
             service.models["clip_score"].delay_s = 0.1
             await peer.send(kit.requests(*[kit.request(step) for step in range(32)]))
-            response = await peer.call.read()
+            response = await anext(peer.responses)
             assert len(response.feedback) == 32 and response.credits >= 900
             await peer.send(kit.requests(*[kit.request(step) for step in range(3)]))  # sent again
-            again = await peer.call.read()
+            again = await anext(peer.responses)
             assert [f.key.step for f in again.feedback] == [0, 1, 2]
             assert again.feedback[0] == next(f for f in response.feedback if f.key.step == 0)
             assert sum(service.models["clip_score"].batches[-1:]) <= 32
