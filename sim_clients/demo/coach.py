@@ -68,12 +68,13 @@ class DemoCoach:
         self._waits = arguments.coach == "wait"
         self._joined: dict[str, dict[str, float]] = {}
 
-    def wait(self, say: Callable[[str], None]) -> None:
-        """Waits for it, if that was asked for.
+    def begin(self, say: Callable[[str], None]) -> None:
+        """Looks at it from now on, and waits for it if that was asked for.
 
         Raises:
             SimulatorError: No coach comes up.
         """
+        self.service.watch()
         if self._waits:
             for line in self.service.wait():
                 say(f"coach: {line}")
@@ -110,10 +111,14 @@ class DemoCoach:
 
 
 @contextlib.contextmanager
-def demo_coach(arguments: argparse.Namespace) -> Iterator[DemoCoach | None]:
+def demo_coach(arguments: argparse.Namespace, say: Callable[[str], None]) -> Iterator[DemoCoach | None]:
     """Starts the feedback service, or finds it; None with ``--coach off``."""
     if arguments.coach == "off":
         yield None
         return
     with coach_service(arguments.feedback) as service:
-        yield DemoCoach(service, arguments)
+        try:
+            yield DemoCoach(service, arguments)
+        finally:
+            if arguments.feedback is None:
+                say("stopping the coach")  # a Triton that is loading a model takes its time

@@ -106,14 +106,14 @@ def _run(
     episodes = arguments.episodes or (None if arguments.steps else 1)
     tasks = TaskList(arguments.seed, episodes, arguments.vehicles, arguments.walkers)
     with contextlib.ExitStack() as stack:
-        coach = stack.enter_context(demo_coach(arguments))
+        coach = stack.enter_context(demo_coach(arguments, say))
         board = None if coach is None else coach.board
         sheet = ContactSheet(board)
         say("starting the agent server")
         linked = [] if coach is None else ["--feedback", coach.service.address]
         address = stack.enter_context(local_server(arguments.policy, arguments=linked))
         if coach is not None:
-            coach.wait(say)
+            coach.begin(say)
         say(
             f"starting {arguments.sim} in {town}: {arguments.vehicles} vehicles, {arguments.walkers} pedestrians"
         )

@@ -121,6 +121,7 @@ def open_coach_driver(address: str | None, say: Callable[[str], None]) -> Iterat
         SimulatorError: No coach answers.
     """
     with coach_service(address) as service:
+        service.watch()
         for line in service.wait(COACH):
             say(line)
         with BlockingLink(service.address) as link:

@@ -28,7 +28,7 @@ PATIENCE_S = 30.0
 
 
 class CoachService:
-    """A feedback service, ours or somebody else's, and how its coaches are.
+    """A feedback service, ours or somebody else's, and how its coaches are. Nothing is known before :meth:`watch`.
 
     Args:
         address: Where it listens, or will.
@@ -64,6 +64,9 @@ class CoachService:
         self._threads = [threading.Thread(target=self._look, name="coach-look", daemon=True)]
         if process is not None:
             self._threads.append(threading.Thread(target=self._read, name="coach-read", daemon=True))
+
+    def watch(self) -> None:
+        """Begins to look. gRPC dislikes processes that are forked from now on, so start servers before."""
         for thread in self._threads:
             thread.start()
 
@@ -122,7 +125,8 @@ class CoachService:
         if self._process is not None:
             stop_program(self._process, _STOP_TIMEOUT_S)
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
 

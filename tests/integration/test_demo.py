@@ -10,6 +10,7 @@ import cv2
 import pytest
 
 from codriver.v1 import feedback_pb2
+from feedback_service.coach_environment import find
 from sim_clients.demo.contact_sheet import COLUMNS, GAP_PX, ROWS, TITLE_PX, caption_px
 from tests.codriver.coaching.feedback_peer import CLIP, FeedbackPeer, answer_to
 from tests.integration.helpers import Program, codriver, wait_until
@@ -134,3 +135,17 @@ def test_a_coach_joins_a_running_drive_and_an_interrupt_ends_everything(policy_p
         assert program.process.wait(60.0) == 130
     reader.join()
     assert program.left() == [] and "codriver demo: stopped\n" in lines
+
+
+@pytest.mark.skipif(find() is None, reason="the coaches' environment is not there (make coach)")
+@pytest.mark.timeout(600)
+def test_the_real_coaches_comment_on_a_drive(policy_path, tmp_path):
+    """A Triton with the shipped models, started by the demo and gone with it."""
+    ended = demo(
+        policy_path, tmp_path / "out", "--headless", "--steps", "31", "--coach", "wait", "--feedback-credits", "4",
+        "--json", start=lambda *arguments: Program(*arguments).finish(500.0),
+    )  # fmt: skip
+    assert (ended.status, ended.left) == (0, []), ended.err
+    for name in ("vlm", "clip"):
+        account = ended.figures["coaching"]["coaches"][name]
+        assert account["asked"] == 7 and account["values"] >= 4 and account["unavailable"] == {}, account

@@ -54,6 +54,7 @@ def wait_for(condition):
 
 def test_coaches_that_are_up_are_not_waited_for(tmp_path):
     with FeedbackPeer(tmp_path / "f") as peer, coach_service(peer.address) as service:
+        service.watch()
         lines = list(service.wait())
         assert lines == ["clip and vlm have joined after 0 s"]
         assert service.all_ready and sorted(service.joined) == ["clip", "vlm"] and service.trouble() == ""
@@ -62,6 +63,7 @@ def test_coaches_that_are_up_are_not_waited_for(tmp_path):
 def test_what_is_going_on_is_said_once_and_each_coach_joins(tmp_path):
     said = []
     with Installing(tmp_path / "f") as peer, coach_service(peer.address) as service:
+        service.watch()
         wait_for(lambda: peer.listed >= 4)
         said += service.lines()
         assert len(said) == 1 and said[0].startswith("installing ")  # a line that only counts is not repeated
@@ -80,6 +82,7 @@ def test_what_is_going_on_is_said_once_and_each_coach_joins(tmp_path):
 
 def test_nobody_there_is_one_line(tmp_path):
     service = CoachService(f"unix:{tmp_path}/nowhere", patience_s=0.5)
+    service.watch()
     try:
         with pytest.raises(SimulatorError, match="no coach answers: no feedback service answers at unix:"):
             list(service.wait())
@@ -96,7 +99,9 @@ def child(tmp_path, *arguments, code=FAKE):
             stderr=log,
             start_new_session=True,
         )
-    return process, CoachService(f"unix:{tmp_path}/f", process, errors)
+    service = CoachService(f"unix:{tmp_path}/f", process, errors)
+    service.watch()
+    return process, service
 
 
 def test_a_child_is_heard_and_ended(tmp_path):
@@ -121,3 +126,12 @@ def test_a_child_that_dies_is_named_with_its_last_words(tmp_path):
         list(service.wait())
     assert any("no room on the disk" in line for line in [*service.lines(), service.trouble()])
     service.close()
+
+
+def test_a_service_that_nobody_looked_at_is_ended_too(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    CoachService(f"unix:{tmp_path}/f", process).close()
+    assert process.poll() is not None
+    process.stdin.close()
