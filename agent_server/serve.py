@@ -51,6 +51,7 @@ async def _serve(chosen: Settings) -> int:
     facts = {
         "addresses": server.addresses,
         "admin_address": server.admin_address,
+        "feedback": "" if options.feedback is None else options.feedback.address,
         "policies": policies,
         "runtime": options.runtime,
         "threads": options.threads,

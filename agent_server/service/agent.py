@@ -87,6 +87,7 @@ class AgentService:
         feedback = None
         if self._coaching is not None:
             feedback = await settle(request, self._coaching.link)
+            self._check_draining()
         session = self._registry.open(agreement)
         if self._coaching is not None and feedback is not None:
             session.feedback = self._coaching.open(session, feedback)
