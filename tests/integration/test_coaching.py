@@ -10,11 +10,13 @@ import pytest
 
 from agent_server.feedback.coaching import FeedbackSource
 from codriver.codecs import png
+from codriver.serving.protection import Protection
 from feedback_service.config import Options, coach_choice
 from feedback_service.server import FeedbackServer
 from tests.agent_server import conftest as base
 from tests.agent_server.conftest import start  # noqa: F401 - a fixture
 from tests.agent_server.feedback import conftest as coached
+from tests.codriver.serving.conftest import certificates  # noqa: F401 - a fixture
 from tests.feedback_service.fake_triton import FakeModel, FakeTriton
 
 
@@ -37,19 +39,20 @@ class Loop:
 class Service:
     """A feedback service before a scripted Triton; either may be stopped and started again."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **options):
         self._loop = Loop()
         self.triton = FakeTriton(
             f"unix:{folder}/triton", vlm_action=FakeModel(), clip_score=FakeModel(kind="clip")
         )
         self.address = f"unix:{folder}/feedback"
-        self.options = Options(
-            triton=self.triton.address,
-            coaches=(coach_choice("vlm=vlm"), coach_choice("clip=clip")),
-            listen=(self.address,),
-            admin_listen=None,
-            store=folder / "store",
-        )
+        settings = {
+            "triton": self.triton.address,
+            "coaches": (coach_choice("vlm=vlm"), coach_choice("clip=clip")),
+            "listen": (self.address,),
+            "admin_listen": None,
+            "store": folder / "store",
+        }
+        self.options = Options(**{**settings, **options})
         self.start_triton()
         self.start()
 
@@ -64,6 +67,7 @@ class Service:
             self.server = FeedbackServer(self.options)
             await self.server.start()
             await self.server.settled(30)
+            self.address = self.server.addresses[0]
 
         self._loop.run(begin())
 
@@ -184,3 +188,24 @@ def test_a_slow_triton_is_no_matter_to_actions(begin, service, pictures):
     driver.close()
     endings = driver.endings()
     assert endings.keys() == every(20) and set(endings.values()) == {"CANCELLED"}
+
+
+def test_encrypted_and_with_a_token(start, certificates, pictures, tmp_path):  # noqa: F811
+    certificate, key = certificates.make("server")
+    tokens, mine = tmp_path / "tokens", tmp_path / "mine"
+    tokens.write_text("drive driver-0123456789\n")
+    mine.write_text("driver-0123456789\n")
+    protection = Protection(certificate, key, tokens=tokens)
+    service = Service(tmp_path, listen=("localhost:0",), protection=protection)
+    try:
+        server = start(feedback=FeedbackSource(service.address, certificates.ca, mine))
+        base.wait_until(lambda: server.server.coaching.link.connected, 60)
+        driver = coached.CoachedDriver(start.connect(server))
+        drive(driver, 1)
+        assert set(driver.hear(2).values()) == {""}
+        stranger = start(feedback=FeedbackSource(service.address, certificates.other, mine))
+        driver = coached.CoachedDriver(start.connect(stranger))
+        drive(driver, 1)
+        assert set(driver.hear(2).values()) == {"MODEL_NOT_LOADED"}
+    finally:
+        service.end()
