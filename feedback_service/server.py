@@ -27,7 +27,8 @@ from feedback_service.triton.late_client import LateTritonClient
 
 _log = logging.getLogger(__name__)
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Reading one must not keep the event loop from the others."""
 NEEDS = {
     f"/{annotate.SERVICE_NAME}/ListCoaches": Role.READ,
     f"/{annotate.SERVICE_NAME}/Annotate": Role.DRIVE,
@@ -63,8 +64,7 @@ class FeedbackServer:
             self._metrics,
         )
         self._backing = Backing(options, self.desk, self._client)
-        limit = options.limits.max_pending_per_session
-        self._service = annotate.FeedbackService(self.desk, limit, self.instance_id)
+        self._service = annotate.FeedbackService(self.desk, self.instance_id)
         self._health = HealthServicer()
         self._servers: list[grpc.aio.Server] = []
         self._metrics_server: MetricsServer | None = None

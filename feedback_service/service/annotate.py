@@ -19,16 +19,14 @@ SERVICE_NAME = "codriver.v1.FeedbackService"
 class FeedbackService:
     """The servicer. Belongs to the event loop."""
 
-    def __init__(self, desk: Desk, max_pending_per_session: int, instance_id: str) -> None:
+    def __init__(self, desk: Desk, instance_id: str) -> None:
         """A service over a desk.
 
         Args:
             desk: Answers the requests.
-            max_pending_per_session: As the desk's limits say.
             instance_id: Random id of this process.
         """
-        self._desk = desk
-        self._max_pending, self._instance_id = max_pending_per_session, instance_id
+        self._desk, self._instance_id = desk, instance_id
         self._streams: dict[AnnotateStream, None] = {}
         self._stopping: CodriverError | None = None
 
@@ -48,7 +46,7 @@ class FeedbackService:
         """The coaches and what they can do now."""
         return pb.ListCoachesResponse(
             coaches=[coach.info() for _, coach in sorted(self._desk.coaches.items())],
-            max_pending_per_session=self._max_pending,
+            max_pending_per_session=self._desk.limits.max_pending_per_session,
             service_instance_id=self._instance_id,
         )
 
