@@ -29,8 +29,8 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     p = argparse.ArgumentParser(
         prog="codriver bench feedback",
-        description="What coaching costs the drive, what the coaches answer, and how much of a model's bare speed comes "
-        "through service and Triton; ratios within one run.",
+        description="What coaching costs the drive, what the coaches answer, and how much of a model's bare speed "
+        "comes through service and Triton; ratios within one run.",
         epilog="example: codriver bench feedback --part async --part real --json",
         allow_abbrev=False,
     )
