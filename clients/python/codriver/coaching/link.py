@@ -10,15 +10,14 @@ import asyncio
 import logging
 import random
 import time
-from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Tuple
 
 import grpc
 
 from codriver import driving
-from codriver.coaching.link_stream import LinkStream, Token
+from codriver.coaching.link_stream import MAY_PASS, LinkStream, Token
 from codriver.coaching.outcomes import Asked, fault, unavailable
-from codriver.coaching.pending import Entry, Outgoing, Pending
+from codriver.coaching.pending import Entry, LinkCounts, Outgoing, Pending
 from codriver.connection import target
 from codriver.errors import CodriverError, UnavailableError
 from codriver.v1 import feedback_pb2, feedback_service_pb2, tensor_pb2
@@ -29,33 +28,6 @@ MAX_PICTURE_BYTES = 1 << 20
 MAX_PENDING_BYTES = 256 << 20
 SETTLED_S = 5.0
 """A connection that lasted this long was a good one, even if nothing was asked on it."""
-
-_MAY_PASS = (
-    *("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"),
-    *("CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED"),
-)
-"""Ends of a connection that another one may not meet."""
-
-
-@dataclass
-class LinkCounts:
-    """What a link has done so far.
-
-    Attributes:
-        asked: Requests taken.
-        answered: Requests that the service answered.
-        ended_here: Requests that ended without the service, for any reason.
-        repeated: Requests for what was pending already; they share its answer.
-        not_pending: Answers to what was not pending (any more): duplicates, or later than the link's own deadline.
-        connections: Connections that were made.
-    """
-
-    asked: int = 0
-    answered: int = 0
-    ended_here: int = 0
-    repeated: int = 0
-    not_pending: int = 0
-    connections: int = 0
 
 
 class FeedbackLink:
@@ -298,7 +270,10 @@ class FeedbackLink:
                 self._connected(stream)
                 await stream.run(self.picture_spec, self._outgoing.messages, self._changed, self._take)
             except CodriverError as error:
-                why, final = error.message[:300], error.status_name not in _MAY_PASS
+                why, final = error.message[:300], error.status_name not in MAY_PASS
+            except Exception as error:  # noqa: BLE001 - without this task nothing would be asked any more
+                _log.exception("the link to %s failed", self.address)
+                why = f"{type(error).__name__}: {error}"[:300]
             finally:
                 settled = time.monotonic() - begin > SETTLED_S or stream.heard_at > 0
                 good = self._stream is stream and settled

@@ -17,6 +17,12 @@ from codriver.v1 import feedback_pb2, feedback_service_pb2, feedback_service_pb2
 Token = Union[None, str, Callable[[], str]]
 """A bearer token, or a function that reads it."""
 
+MAY_PASS = (
+    *("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"),
+    *("CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED"),
+)
+"""Ends of a connection that another one may not meet."""
+
 
 class LinkStream:
     """A connection that is used once.

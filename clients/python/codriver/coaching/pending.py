@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import Callable, Deque, Dict, Iterator, List, Tuple
 
 from codriver.coaching.outcomes import Asked
@@ -18,6 +19,27 @@ MAX_MESSAGE_REQUESTS = 256
 _MAX_KEYS = 4096
 _OVERHEAD_BYTES = 256
 """What a pending request takes beside its picture, roughly."""
+
+
+@dataclass
+class LinkCounts:
+    """What a link has done so far.
+
+    Attributes:
+        asked: Requests taken.
+        answered: Requests that the service answered.
+        ended_here: Requests that ended without the service, for any reason.
+        repeated: Requests for what was pending already; they share its answer.
+        not_pending: Answers to what was not pending (any more): duplicates, or later than the link's own deadline.
+        connections: Connections that were made.
+    """
+
+    asked: int = 0
+    answered: int = 0
+    ended_here: int = 0
+    repeated: int = 0
+    not_pending: int = 0
+    connections: int = 0
 
 
 class Entry:
