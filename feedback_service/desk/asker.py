@@ -68,10 +68,13 @@ class Asker:
                     coach.withdraw(row, self, "withdrawn")
 
     def close(self) -> None:
-        """Withdraws every request of this stream; what nobody else waits for is not computed further."""
+        """Withdraws every request of this stream.
+
+        What nobody else waits for ends after ``Limits.reconnect_grace_s``, unless it is asked for again.
+        """
         self._closed = True
         for row, coach in list(self._rows.items()):
-            coach.withdraw(row, self, "the stream was closed")
+            coach.withdraw(row, self, "the stream was closed", self._desk.limits.reconnect_grace_s)
 
     # For the desk.
 

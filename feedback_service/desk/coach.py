@@ -182,14 +182,23 @@ class CoachDesk:
         while (row := self._queue.first_of(key.session_id, key.env)) is not None and row.stale:
             self._end_stale(row)
 
-    def withdraw(self, row: Row, asker: Asker, detail: str) -> None:
-        """An asker does not want a row any more. What nobody else waits for ends."""
+    def withdraw(self, row: Row, asker: Asker, detail: str, grace_s: float = 0.0) -> None:
+        """An asker does not want a row any more.
+
+        Args:
+            row: The row.
+            asker: Who waited for it.
+            detail: Why not any more.
+            grace_s: What nobody else waits for ends after that time, unless it is asked for again.
+        """
         outcome = unavailable(feedback_pb2.UNAVAILABLE_REASON_CANCELLED, detail)
         others = [other for other in row.askers if other is not asker]
-        if not others:
+        if not others and not grace_s:
             self.settle(row, outcome)
             return
         asked, row.askers = len(row.askers) - len(others), others
+        if not others:
+            asyncio.get_running_loop().call_later(grace_s, self._end_unwanted, row, outcome)
         feedback = feedback_of(row, self.settings.name, outcome)
         for _ in range(asked):
             asker.deliver(row, feedback)
@@ -280,6 +289,10 @@ class CoachDesk:
         where = "its call" if row.state is RowState.CALLING else "the queue"
         detail = f"no answer within {row.deadline - row.asked_at:g} s; it was in {where}"
         self.settle(row, unavailable(feedback_pb2.UNAVAILABLE_REASON_TIMED_OUT, detail))
+
+    def _end_unwanted(self, row: Row, outcome: Outcome) -> None:
+        if not row.askers:
+            self.settle(row, outcome)
 
     def _end_stale(self, row: Row) -> None:
         detail = f"{row.age_steps} steps old; at most {row.max_age_steps} were wanted"

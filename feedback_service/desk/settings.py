@@ -81,6 +81,8 @@ class Limits:
         max_picture_bytes: Largest picture.
         max_timeout_ms: Longest wait that a request may ask for; longer ones are cut to it.
         answers_kept: Answers per coach that are kept for requests that are sent again.
+        reconnect_grace_s: What only a stream that broke has asked for goes on so long, so that its asker can come back
+            and ask again without a loss.
         environments_kept: Environments whose progress is remembered.
         breaker_failures: Calls that fail one after the other until a model counts as down.
         breaker_pause_s: Shortest time until a model that is down is probed; doubles with each probe that fails.
@@ -95,6 +97,7 @@ class Limits:
     max_picture_bytes: int = 1024 * 1024
     max_timeout_ms: int = 600_000
     answers_kept: int = 8192
+    reconnect_grace_s: float = 2.0
     environments_kept: int = 65_536
     breaker_failures: int = 5
     breaker_pause_s: float = 0.5

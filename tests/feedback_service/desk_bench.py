@@ -20,7 +20,12 @@ from tests.feedback_service.fake_triton import FakeModel, FakeTriton
 
 VLM, CLIP = feedback_pb2.FEEDBACK_KIND_VLM_ACTION, feedback_pb2.FEEDBACK_KIND_CLIP_REWARD
 KINDS = {"vlm": VLM, "clip": CLIP}
-QUICK = {"breaker_pause_s": 0.05, "breaker_longest_pause_s": 0.2, "retry_pause_s": 0.02}
+QUICK = {
+    "breaker_pause_s": 0.05,
+    "breaker_longest_pause_s": 0.2,
+    "retry_pause_s": 0.02,
+    "reconnect_grace_s": 0.1,
+}
 LONG_S = 30.0
 """Longer than anything that ends by itself takes on a busy machine."""
 

@@ -128,6 +128,7 @@ async def play(actions, close):
             for switch in schedule.switches:
                 await switch
             for coach in b.desk.coaches.values():
+                await b.until(lambda coach=coach: not coach.unanswered)  # of streams that were closed
                 assert coach.unanswered == coach.queued == 0
                 assert not coach._session_pending
             for kind in ("asked", "answered"):
