@@ -127,10 +127,12 @@ async def play(actions, close):
                 stream.check_all_answered_once()
             for switch in schedule.switches:
                 await switch
-            for coach in b.desk.coaches.values():
-                await b.until(lambda coach=coach: not coach.unanswered)  # of streams that were closed
-                assert coach.unanswered == coach.queued == 0
-                assert not coach._session_pending
+            coaches = b.desk.coaches.values()
+            await b.until(
+                lambda: not any(coach.unanswered for coach in coaches)
+            )  # of streams that were closed
+            for coach in coaches:
+                assert coach.queued == 0 and not coach._session_pending
             for kind in ("asked", "answered"):
                 total = sum(count for (name, *_), count in b.metrics.counts.items() if name == kind)
                 assert total == sum(stream.asked.total() for stream in schedule.all_streams)
