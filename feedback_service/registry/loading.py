@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from feedback_service.triton.errors import TritonError, TritonReason, one_line
 
 _log = logging.getLogger(__name__)
 _POLL_S = 0.1
+# "load failed for model 'm': version 1 is at UNAVAILABLE state: Internal: WHAT At: FILE(LINE): FUNCTION ...; "
+_AROUND = re.compile(
+    r"^load failed for model '[^']*': |version \d+ is at UNAVAILABLE state: |Internal: | At: .*|[; ]+$"
+)
 
 
 @dataclass(frozen=True)
@@ -151,16 +156,20 @@ class Loader:
 
     async def _try(self, model: StoredModel) -> Route:
         triton_model = f"{self._prefix}{model.name}-{model.version}-{secrets.token_hex(3)}"
-        hangs = False
+        patience, late = self._patience, ""
         try:
             await asyncio.to_thread(self._place.install, triton_model, model.kind, model.path)
-            await self._client.load(triton_model, self._patience.load_s)
+            late = f"it was not loaded within {patience.load_s:g} s"
+            await self._client.load(triton_model, patience.load_s)
+            late = f"it was loaded, but not ready within {patience.ready_s:g} s"
             await self._wait_until_ready(triton_model)
-            await warm_up(self._client, triton_model, model.kind, self._patience.warm_up_s)
+            late = f"it did not answer a first picture within {patience.warm_up_s:g} s"
+            await warm_up(self._client, triton_model, model.kind, patience.warm_up_s)
         except TritonError as error:
             hangs = error.reason is TritonReason.TIMED_OUT
             await self.discard(triton_model, hangs)
-            raise LoadError(error.detail, again=error.reason is TritonReason.UNREACHABLE) from error
+            again = error.reason is TritonReason.UNREACHABLE
+            raise LoadError(late if hangs else what_went_wrong(error.detail), again) from error
         except OSError as error:
             await self.discard(triton_model)
             raise LoadError(f"the model repository cannot be written: {error}") from error
@@ -173,9 +182,7 @@ class Loader:
         give_up = time.monotonic() + self._patience.ready_s
         while not await self._client.model_ready(triton_model, 5.0):
             if time.monotonic() > give_up:
-                raise TritonError(
-                    TritonReason.TIMED_OUT, f"it was loaded, but not ready {self._patience.ready_s:g} s later"
-                )
+                raise TritonError(TritonReason.TIMED_OUT, "not ready")
             await asyncio.sleep(_POLL_S)
 
     async def _note(self, name: str, problem: str) -> None:
@@ -199,6 +206,11 @@ async def find_fixed(client: TritonClient, triton_model: str, kind: int, patienc
     except TritonError as error:
         raise LoadError(f"{triton_model}: {error.detail}", again=True) from error
     return Route(triton_model, triton_model, max(versions, key=_number, default=""))
+
+
+def what_went_wrong(detail: str) -> str:
+    """What a model itself says of a load that failed, without what Triton says around it."""
+    return _AROUND.sub("", detail).strip() or detail
 
 
 def _number(version: str) -> int:

@@ -74,6 +74,8 @@ def print_table(models: Sequence[pb.CoachModel]) -> None:
         )
         table.add_row(*(Text(cell) for cell in cells))
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # nobody's window: whole paths
     console.print(table)
     for model in models:
         if model.problem:
