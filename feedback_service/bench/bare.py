@@ -35,7 +35,7 @@ def clip_call(directory: Path, threads: int, dtype: str | None, frames: Frames) 
         picks = [(first + row) % len(frames) for row in range(rows)]
         return scorer.score([frames.pictures[pick] for pick in picks], contexts[picks])
 
-    return call, scorer.parameters
+    return call, int(scorer.parameters["parameters"])
 
 
 def vlm_call(directory: Path, threads: int, dtype: str | None, frames: Frames) -> tuple[Call, int]:

@@ -26,10 +26,11 @@ class InjectedTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ig
 
     Args:
         latency_s: That time.
+        row_s: Time for each row of a call on top.
     """
 
-    def __init__(self, latency_s: float) -> None:
-        self._latency_s = latency_s
+    def __init__(self, latency_s: float, row_s: float = 0.0) -> None:
+        self._latency_s, self._row_s = latency_s, row_s
 
     async def ServerLive(self, request: Any, context: Any) -> Any:
         """It is."""
@@ -49,9 +50,10 @@ class InjectedTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ig
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         """The same good answer for every row."""
-        if self._latency_s:
-            await asyncio.sleep(self._latency_s)
         rows = request.inputs[0].shape[0]
+        wait_s = self._latency_s + self._row_s * rows
+        if wait_s:
+            await asyncio.sleep(wait_s)
         answer = service_pb2.ModelInferResponse(
             model_name=request.model_name, model_version="1", id=request.id
         )
@@ -71,10 +73,10 @@ def _add(answer: Any, name: str, datatype: str, shape: list[int], content: bytes
     answer.raw_output_contents.append(content)
 
 
-async def serve(latency_s: float) -> None:
+async def serve(latency_s: float, row_s: float) -> None:
     """Serves on a free loopback port, which it prints, until the input ends."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)])
-    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InjectedTriton(latency_s), server)
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InjectedTriton(latency_s, row_s), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"127.0.0.1:{port}", flush=True)
@@ -85,4 +87,6 @@ async def serve(latency_s: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--latency-s", type=float, default=0.0)
-    asyncio.run(serve(parser.parse_args().latency_s))
+    parser.add_argument("--row-s", type=float, default=0.0)
+    arguments = parser.parse_args()
+    asyncio.run(serve(arguments.latency_s, arguments.row_s))

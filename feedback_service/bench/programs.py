@@ -60,10 +60,11 @@ def once(
 
 
 @contextlib.contextmanager
-def injected_triton(latency_s: float, cores: Iterable[int]) -> Iterator[str]:
-    """A Triton that answers well after so many seconds; its address."""
+def injected_triton(latency_s: float, cores: Iterable[int], row_s: float = 0.0) -> Iterator[str]:
+    """A Triton that answers well after so many seconds, and so many more for each row of a call; its address."""
+    times = ["--latency-s", str(latency_s), "--row-s", str(row_s)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "feedback_service.bench.injected", "--latency-s", str(latency_s)],
+        [sys.executable, "-m", "feedback_service.bench.injected", *times],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -80,18 +81,32 @@ def injected_triton(latency_s: float, cores: Iterable[int]) -> Iterator[str]:
         _wait(process)
 
 
+NO_CACHE = "[vlm]\ncache_entries = 0\n[clip]\ncache_entries = 0\n"
+"""Settings of the service without its cache: the rows of a measurement repeat, those of a drive do not."""
+
+
 @contextlib.contextmanager
 def feedback_service(
-    triton: str, cores: Iterable[int], *arguments: str, ready: str = "COACHES"
+    triton: str, cores: Iterable[int], *arguments: str, settings: str = NO_CACHE
 ) -> Iterator[str]:
-    """``codriver feedback`` on a unix socket; its address, once it has printed the line that begins with ``ready``."""
+    """``codriver feedback`` on a unix socket; its address, once every coach is ready.
+
+    Args:
+        triton: Address of Triton, or ``embedded``.
+        cores: Where the service runs.
+        *arguments: Further arguments.
+        settings: Content of its configuration file.
+    """
     with tempfile.TemporaryDirectory(prefix="codriver-bench-") as folder:
         address = f"unix:{folder}/feedback.sock"
         command = [sys.executable, "-m", "codriver", "feedback", "--triton", triton, "--listen", address]
         command += ["--admin-listen", f"unix:{folder}/admin.sock"]
+        config = Path(folder) / "feedback.toml"
+        config.write_text(settings, encoding="utf-8")
+        command += ["--config", str(config)]
         if "--store" not in arguments:
             command += ["--store", f"{folder}/store"]
-        with _program([*command, *arguments], cores, Path(folder) / "feedback.log", ready):
+        with _program([*command, *arguments], cores, Path(folder) / "feedback.log", "COACHES"):
             yield address
 
 

@@ -24,7 +24,9 @@ def tables(report: dict[str, Any]) -> None:
     for run in report["runs"]:
         parts.setdefault(run["part"], []).append(run)
     for part, runs in parts.items():
-        names = [name for name in runs[0] if name != "part" and _plain(runs[0][name])]
+        names = [
+            name for name in runs[0] if name != "part" and (_plain(runs[0][name]) or name.endswith("_p99"))
+        ]
         table = Table(*names, title=part, title_justify="left")
         for run in runs:
             table.add_row(*(_cell(run.get(name)) for name in names))
@@ -39,4 +41,6 @@ def _plain(value: Any) -> bool:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return " / ".join(map(_cell, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
