@@ -13,7 +13,8 @@ from sim_clients.drive.coach_service import CoachService, coach_service
 from sim_clients.drive.coaching import Coaching, CoachingRequest
 from sim_clients.drive.feedback_rule import MarkingRule
 
-COACHES = (("vlm", "vlm"), ("clip", "clip"))
+VLM = "vlm"
+COACHES = ((VLM, "vlm"), ("clip", "clip"))
 
 
 def add_demo_coach_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,8 +113,8 @@ class DemoCoach:
 
 @contextlib.contextmanager
 def demo_coach(arguments: argparse.Namespace, say: Callable[[str], None]) -> Iterator[DemoCoach | None]:
-    """Starts the feedback service, or finds it; None with ``--coach off``."""
-    if arguments.coach == "off":
+    """Starts the feedback service, or finds it; None with ``--coach off``, and where the coach itself drives."""
+    if arguments.coach == "off" or arguments.policy == VLM:
         yield None
         return
     with coach_service(arguments.feedback) as service:

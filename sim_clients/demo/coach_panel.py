@@ -9,6 +9,7 @@ import rerun.blueprint as rrb
 
 from sim_clients.demo.coach_board import CoachBoard
 from sim_clients.demo.frames import Frame
+from sim_clients.drive.coach_arguments import reason_words
 from sim_clients.drive.coaching import Coaching
 
 _TEXT_STEPS = 5
@@ -37,6 +38,9 @@ class CoachPanel:
 
     def styles(self, recording: rr.RecordingStream) -> None:
         """Draws what the vision-language coach says as points, not as a line: most steps have none."""
+        for item, colour in _COLOURS.items():
+            line = rr.SeriesLines(colors=[colour], names=f"policy {item}")
+            rr.log(f"action/{item}", line, static=True, recording=recording)
         for name, kind in self._board.coaches:
             if kind == "vlm":
                 for item, colour in _COLOURS.items():
@@ -77,7 +81,7 @@ def panel_text(board: CoachBoard, coaching: Coaching, frame: Frame) -> str:
     rows = [
         "| | acceleration | steer | about |",
         "|---|---|---|---|",
-        f"| **policy** | {frame.action[0]:+.2f} | {frame.action[1]:+.2f} | now |",
+        f"| **policy** | {_signed(frame.action[0])} | {_signed(frame.action[1])} | now |",
     ]
     for coach, kind in board.coaches:
         latest = board.latest(frame.env, coach)
@@ -89,7 +93,7 @@ def panel_text(board: CoachBoard, coaching: Coaching, frame: Frame) -> str:
             about = f"{board.age(latest)} steps ago"
             action, margin = latest.action(coach), latest.margin(coach)
             if action is not None:
-                rows.append(f"| **{coach}** | {action[0]:+.2f} | {action[1]:+.2f} | {about} |")
+                rows.append(f"| **{coach}** | {_signed(action[0])} | {_signed(action[1])} | {about} |")
             elif kind == "clip":
                 said = "" if margin is None else f"margin {margin:.2f}"
                 rows.append(f"| **{coach}** | {said} | | {about} |")
@@ -103,9 +107,13 @@ def panel_text(board: CoachBoard, coaching: Coaching, frame: Frame) -> str:
     return "\n".join(rows)
 
 
+def _signed(value: float) -> str:
+    return f"{round(float(value), 2) + 0.0:+.2f}"  # + 0.0: no "-0.00"
+
+
 def _nothing(coaching: Coaching, coach: str) -> str:
     account = coaching.ledger.accounts.get(coach)
     if account is None or not account.unavailable:
         return "no answer yet"
     reason, _ = account.unavailable.most_common(1)[0]
-    return f"no answer yet ({reason.lower().replace('_', ' ')})"
+    return f"no answer yet ({reason_words(reason)})"

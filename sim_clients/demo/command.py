@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codriver.errors import CodriverError
-from sim_clients.demo.coach import add_demo_coach_arguments, demo_coach
+from sim_clients.demo.coach import VLM, DemoCoach, add_demo_coach_arguments, demo_coach
 from sim_clients.demo.contact_sheet import ContactSheet
 from sim_clients.demo.frames import Frame, to_frame
 from sim_clients.demo.summary import DriveSummary
 from sim_clients.drive.arguments import natural, positive
+from sim_clients.drive.coach_driver import EVERY_ROW, CoachDriver, open_coach_driver
+from sim_clients.drive.coaching import Coaching
 from sim_clients.drive.config import WorkerConfig
-from sim_clients.drive.loop import DriveLoop, Episode, Step
+from sim_clients.drive.feedback_rule import MarkingRule
+from sim_clients.drive.loop import Answer, DriveLoop, Episode, Step
 from sim_clients.drive.pool import WorkerPool
 from sim_clients.drive.progress import EpisodeProgress
 from sim_clients.drive.server import local_server
@@ -30,7 +33,6 @@ from sim_clients.simulators import check_town, load_simulator
 if TYPE_CHECKING:
     from sim_clients.demo.coach_board import CoachBoard
     from sim_clients.demo.rerun_view import RerunView
-    from sim_clients.drive.coaching import Coaching
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,7 +45,10 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sim", default="sumo", help="simulator (default: %(default)s)")
     parser.add_argument("--town", help="town to drive in (default: the simulator's test town)")
-    parser.add_argument("--policy", help="policy directory (default: the shipped policy)")
+    parser.add_argument(
+        "--policy",
+        help="policy directory, or 'vlm': the vision-language model drives by itself (default: the shipped policy)",
+    )
     parser.add_argument(
         "--episodes", type=positive, help="episodes to drive (default: 1, or as many as --steps takes)"
     )
@@ -109,25 +114,17 @@ def _run(
         coach = stack.enter_context(demo_coach(arguments, say))
         board = None if coach is None else coach.board
         sheet = ContactSheet(board)
-        say("starting the agent server")
-        linked = [] if coach is None else ["--feedback", coach.service.address]
-        address = stack.enter_context(local_server(arguments.policy, arguments=linked))
-        if coach is not None:
-            coach.begin(say)
+        answer, coaching, marking = _driver(arguments, coach, stack)
         say(
             f"starting {arguments.sim} in {town}: {arguments.vehicles} vehicles, {arguments.walkers} pedestrians"
         )
-        request = None if coach is None else coach.request
-        drive = stack.enter_context(open_drive(address, 1, picture=True, coaching=request))
-        config = WorkerConfig(
-            0, arguments.sim, town, picture=True, marking=drive.marking, seed=arguments.seed
-        )
+        config = WorkerConfig(0, arguments.sim, town, picture=True, marking=marking, seed=arguments.seed)
         pool = stack.enter_context(WorkerPool([config]))
         views: list[Callable[[Frame], None]] = [sheet.add, summary.add]
         if coach is not None:
-            coach.attend(drive.coaching)
+            coach.attend(coaching)
             views.insert(0, coach.board.add)
-        view = None if target is None else _open_view(target, board, drive.coaching)
+        view = None if target is None else _open_view(target, board, coaching)
         if view is not None:
             viewers.callback(view.stop)
             stack.callback(view.finish)
@@ -151,21 +148,43 @@ def _run(
         DriveLoop(
             pool,
             iter(tasks),
-            drive,
+            answer,
             on_step=show,
             on_episode=end,
             max_rows=arguments.steps,
-            coaching=drive.coaching,
+            coaching=coaching,
         ).run()
         if coach is not None:
-            summary.coaching = coach.figures(drive.coaching)
+            summary.coaching = coach.figures(coaching)
             summary.coach_note = coach.closing_words()
+        if isinstance(answer, CoachDriver):
+            summary.coach_note = (
+                f"no answer, and so braked, at {sum(answer.unanswered.values())} of {answer.asked} steps"
+            )
     path = arguments.out / "contact_sheet.png"
     sheet.write(path, f"codriver: {summary.policy} in {town}")
     summary.files.append(str(path))
     if view is not None and view.file is not None:
         summary.files.append(str(view.file))
     return summary, view
+
+
+def _driver(
+    arguments: argparse.Namespace, coach: DemoCoach | None, stack: contextlib.ExitStack
+) -> tuple[Answer, Coaching | None, MarkingRule | None]:
+    """Starts whoever answers observations: an agent server with its coaches, or the model that drives by itself."""
+    if arguments.policy == VLM:
+        _say("the vision-language model drives by itself")
+        driver = open_coach_driver(arguments.feedback, lambda line: _say(f"coach: {line}"))
+        return stack.enter_context(driver), None, EVERY_ROW
+    _say("starting the agent server")
+    linked = [] if coach is None else ["--feedback", coach.service.address]
+    address = stack.enter_context(local_server(arguments.policy, arguments=linked))
+    if coach is not None:
+        coach.begin(_say)
+    request = None if coach is None else coach.request
+    drive = stack.enter_context(open_drive(address, 1, picture=True, coaching=request))
+    return drive, drive.coaching, drive.marking
 
 
 def _view_target(arguments: argparse.Namespace) -> str | Path | None:

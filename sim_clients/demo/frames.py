@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from codriver.codecs.column import decode_column
 from codriver.driving import observation_spec
+from codriver.v1 import action_pb2
 from sim_clients.drive.loop import Step
 
 
@@ -74,5 +75,9 @@ def to_frame(step: Step) -> Frame:
         value=answer.value[index] if answer.value else None,
         queue_ms=answer.queue_us / 1000,
         inference_ms=answer.inference_us / 1000,
-        policy=f"{answer.policy.policy_id} v{answer.policy.version}" if answer.HasField("policy") else "",
+        policy=_name(answer.policy) if answer.HasField("policy") else "",
     )
+
+
+def _name(policy: action_pb2.PolicyVersion) -> str:
+    return f"{policy.policy_id} v{policy.version}" if policy.version else policy.policy_id

@@ -31,15 +31,10 @@ AHEAD_M = 1000.0
 _TYPES = Path(__file__).parent / "traffic.add.xml"
 _OPTIONS = (
     "--step-length", str(STEP_S),
-    "--time-to-teleport", "-1",
-    "--collision.action", "none",
-    "--lanechange.duration", "2.5",
-    "--pedestrian.striping.jamtime", "-1",
-    "--pedestrian.striping.jamtime.crossing", "-1",
+    "--time-to-teleport", "-1", "--collision.action", "none", "--lanechange.duration", "2.5",
+    "--pedestrian.striping.jamtime", "-1", "--pedestrian.striping.jamtime.crossing", "-1",
     "--pedestrian.striping.jamtime.narrow", "-1",
-    "--no-step-log", "true",
-    "--no-warnings", "true",
-    "--duration-log.disable", "true",
+    "--no-step-log", "true", "--no-warnings", "true", "--duration-log.disable", "true",
 )  # fmt: skip
 
 

@@ -109,6 +109,14 @@ def test_what_coaches_say_is_shown_beside_the_action(policy_path, tmp_path):
         assert name in content
 
 
+def test_the_vision_language_model_drives_by_itself(tmp_path):
+    with FeedbackPeer(tmp_path / "f") as peer:
+        ended = demo("vlm", tmp_path / "out", "--headless", "--steps", "30", "--feedback", peer.address)
+    assert (ended.status, ended.left) == (0, []), ended.err
+    assert "peer drove 3 s" in ended.out and "at 0 of 30 steps" in ended.out
+    assert [request.key.step for request in peer.asked] == list(range(30))
+
+
 def test_a_coach_that_does_not_come_is_named_and_does_not_hold_up_the_drive(policy_path, tmp_path):
     nowhere = f"unix:{tmp_path}/nowhere"
     arguments = ("--headless", "--steps", "40", "--feedback", nowhere)
