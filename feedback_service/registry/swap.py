@@ -97,11 +97,6 @@ class ModelSwitch:
         if seat.recovering is None or seat.recovering.done():
             seat.recovering = self._spawn(self.reload(coach))
 
-    def wanted(self, triton_model: str) -> bool:
-        """Whether a coach asks this model of Triton: a watchdog leaves others alone."""
-        routes = (seat.desk.route for seat in self._seats.values())
-        return any(route is not None and route.model == triton_model for route in routes)
-
     async def reload(self, coach: str) -> None:
         """Loads a coach's model anew, unless it answers. A process that died leaves a model that says READY."""
         seat = self._seats[coach]
@@ -110,13 +105,13 @@ class ModelSwitch:
             if route is None or await self._answers(route, seat):
                 return
             _log.warning("coach %s: %s does not answer and is loaded again", coach, route.model_id)
-        await self._bring_back(coach, "does not answer and is loaded again")
+        await self._bring_back(coach, "does not answer and is loaded again", stubborn=True)
 
     async def triton_restarted(self) -> None:
         """Loads every model again: Triton has forgotten them. Returns at once."""
         for name, seat in self._seats.items():
             if seat.desk.route is not None:
-                self._spawn(self._bring_back(name, "is loaded again: Triton restarted"))
+                self._spawn(self._bring_back(name, "is loaded again: Triton restarted", stubborn=True))
 
     async def close(self, unload: bool = False) -> None:
         """Ends what is under way.
@@ -229,8 +224,14 @@ class ModelSwitch:
         for name in self._seats:
             self._spawn(self._bring_back(name, "is being loaded"))
 
-    async def _bring_back(self, coach: str, what: str) -> None:
-        """Loads what a coach uses, until it is loaded, cannot be, or somebody chose another model."""
+    async def _bring_back(self, coach: str, what: str, stubborn: bool = False) -> None:
+        """Loads what a coach uses, until it is loaded, cannot be, or somebody chose another model.
+
+        Args:
+            coach: The coach.
+            what: What happens to the model, for people.
+            stubborn: It did answer once, so it may again (memory that another program took): there is no giving up.
+        """
         seat = self._seats[coach]
         chosen, pause_s = seat.chosen, self._patience.first_retry_s
         while True:
@@ -240,17 +241,14 @@ class ModelSwitch:
                 try:
                     await self._bring_back_once(coach, seat, what)
                     return
-                except LoadError as error:
+                except (LoadError, CodriverError) as error:
                     await seat.desk.switch(None, str(error))
                     _log.warning("coach %s has no model: %s", coach, error)
-                    if not error.again:
-                        return
-                except CodriverError as error:
-                    await seat.desk.switch(None, str(error))
-                    _log.warning("coach %s has no model: %s", coach, error)
-                    return
+                    again = isinstance(error, LoadError) and error.again
+            if not again and not stubborn:
+                return
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, self._patience.longest_retry_s)
+            pause_s = min(2 * pause_s, self._patience.longest_retry_s * (1 if again else 10))
 
     async def _bring_back_once(self, coach: str, seat: Seat, what: str) -> None:
         kind, old = seat.desk.settings.kind, seat.desk.route

@@ -427,6 +427,25 @@ def test_dead_model_is_loaded_again_and_one_that_answers_is_not(bench):
     run(work())
 
 
+def test_model_that_answered_once_is_not_given_up(bench):
+    async def work():
+        async with bench:
+            path = bench.add("mine").path
+            await bench.started()
+            await bench.switch.use("vlm", "mine")
+            (path / "behaviour.json").write_text(json.dumps({"load_error": "out of memory"}))
+            await bench.triton.stop()
+            await bench.triton.start(bench.triton.address)
+            await bench.switch.triton_restarted()
+            await until(lambda: "out of memory" in bench.detail("vlm"))
+            assert bench.store.get("mine").problem == "out of memory"
+            (path / "behaviour.json").write_text("{}")
+            await bench.switch.settled()
+            assert bench.coaches["vlm"].route.model_id == "mine" and bench.store.get("mine").problem == ""
+
+    run(work())
+
+
 def test_model_that_is_busy_is_not_loaded_again(bench):
     async def work():
         async with bench:
