@@ -79,7 +79,7 @@ def _add(models: Models, arguments: argparse.Namespace) -> pb.CoachModel:
     _sweep(store)
     target = store.made_directory / f"{name}-{secrets.token_hex(4)}"
     with status(f"taking in {weights.name}"):
-        write_clip_directory(target, weights, arguments.open_clip, arguments.image_size or 224)
+        write_clip_directory(target, weights, arguments.open_clip, arguments.image_size or 224, name)
     try:
         return _request(models, arguments, target, name)
     except BaseException:

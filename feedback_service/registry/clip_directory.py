@@ -77,7 +77,9 @@ def check_model(open_clip: Any, image_size_px: Any) -> None:
         )
 
 
-def write_clip_directory(target: Path, weights: Path, open_clip: str, image_size_px: int) -> None:
+def write_clip_directory(
+    target: Path, weights: Path, open_clip: str, image_size_px: int, name: str = ""
+) -> None:
     """Makes a CLIP's directory of the weights of an open_clip model. All of it is there at the end, or nothing.
 
     Args:
@@ -85,6 +87,7 @@ def write_clip_directory(target: Path, weights: Path, open_clip: str, image_size
         weights: Safetensors file; it is linked where the file system can, and copied otherwise.
         open_clip: Name that open_clip knows, as ``"ViT-B-16"``.
         image_size_px: Size that the model was trained or fine-tuned at, in pixels.
+        name: Name of the model. Empty: the directory's.
 
     Raises:
         NotAModelError: The arguments or the file are not valid.
@@ -106,6 +109,7 @@ def write_clip_directory(target: Path, weights: Path, open_clip: str, image_size
             shutil.copyfile(weights, staging / WEIGHTS)
         card = {
             "format": FORMAT,
+            "name": name or target.name,
             "open_clip": open_clip,
             "image_size_px": image_size_px,
             "weights": WEIGHTS,
