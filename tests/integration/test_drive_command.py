@@ -116,6 +116,15 @@ def test_coaches_are_asked_beside_the_drive(policy_path, tmp_path):
     assert {request.key.step % 10 for request in peer.asked} == {0}
 
 
+def test_a_server_without_coaches_grants_none_and_drives(server):
+    ended = codriver(
+        "drive", "sumo", "--server", server["unix"], "--envs", "1", "--steps", "20", *SMALL_TOWN, "--coach", "vlm"
+    )  # fmt: skip
+    assert (ended.status, ended.left) == (0, []), ended.err
+    assert "coach: 'vlm' is not available at the server" in ended.err
+    assert "vlm: not available at the server, not asked" in ended.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
