@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
+import tempfile
 from pathlib import Path
 from typing import IO
 
 _KEPT_LOGS = 5
+_SAFE = re.compile(r"[A-Za-z0-9_./+@%:,=-]+")
+"""Paths that a shell takes as one word."""
 
 
 class RunFolder:
@@ -18,6 +23,9 @@ class RunFolder:
 
     A lock on the folder's ``lock`` file says that the run is alive; it is handed on to the server's guard, so it ends
     with the last of the two. Runs without it are dead: making a folder removes theirs, and their shared memory.
+
+    Triton starts the processes of its models through a shell, without quotes: a path with a space hangs a load for
+    ever. Where the state's path has such characters, Triton is given a link to it instead.
 
     Args:
         state: Folder of the service's state; may be shared by several services.
@@ -27,6 +35,7 @@ class RunFolder:
     """
 
     def __init__(self, state: Path) -> None:
+        self._link: Path | None = None
         base = state.absolute() / "triton"
         base.mkdir(parents=True, exist_ok=True)
         with (base / "lock").open("a") as one_at_a_time:
@@ -37,14 +46,21 @@ class RunFolder:
             _remove_old_logs(base)
             self.run = secrets.token_hex(4)
             self.path = base / self.run
-            self.repository = self.path / "repository"
-            self.backends = self.path / "backends"
             self.log = base / f"{self.run}.log"
-            self.repository.mkdir(parents=True)
+            self.path.mkdir()
             self.lock: IO[str] = (self.path / "lock").open("w")
             fcntl.flock(self.lock, fcntl.LOCK_EX)
-        self.lock.write(f"{os.getpid()}\n")
-        self.lock.flush()
+        try:
+            self._link = None if _SAFE.fullmatch(str(self.path)) else _link_to(self.path)
+            self.lock.write(f"{self._link or ''}\n")
+            self.lock.flush()
+            served = self._link or self.path
+            self.repository = served / "repository"
+            self.backends = served / "backends"
+            self.repository.mkdir()
+        except OSError:
+            self.remove()
+            raise
 
     @property
     def shared_memory(self) -> str:
@@ -53,6 +69,8 @@ class RunFolder:
 
     def remove(self) -> None:
         """Removes the folder; the log stays."""
+        if self._link is not None:
+            self._link.unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
         self.lock.close()
 
@@ -62,9 +80,24 @@ def shared_memory_prefix(run: str) -> str:
     return f"codriver-{run}-"
 
 
+def _link_to(path: Path) -> Path:
+    """A link to the folder at a path that a shell takes as one word.
+
+    Raises:
+        OSError: None of the usual places takes one.
+    """
+    for place in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")):
+        link = place / f"codriver-{path.name}"
+        if _SAFE.fullmatch(str(link)):
+            with contextlib.suppress(OSError):
+                link.symlink_to(path)
+                return link
+    raise OSError(errno.EINVAL, f"Triton cannot work in {path}, and no temporary folder takes a link to it")
+
+
 def _remove_if_dead(path: Path) -> None:
     try:
-        lock = (path / "lock").open("a")
+        lock = (path / "lock").open("a+")
     except OSError:
         return  # not a run's folder, or not ours
     with lock:
@@ -72,6 +105,11 @@ def _remove_if_dead(path: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return
+        lock.seek(0)
+        link = Path(lock.readline().strip() or os.devnull)
+        if link.is_symlink() and link.name == f"codriver-{path.name}":
+            with contextlib.suppress(OSError):
+                link.unlink()
         for left in Path("/dev/shm").glob(f"{shared_memory_prefix(path.name)}*"):
             with contextlib.suppress(OSError):
                 left.unlink()

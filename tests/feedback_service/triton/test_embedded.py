@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -49,11 +50,16 @@ def listening(pid):
     return found
 
 
+def triton_link(run):
+    return Path(tempfile.gettempdir(), f"codriver-{run}")
+
+
 def test_two_side_by_side_on_loopback_and_nothing_is_left(tmp_path, environment):
     async def run():
-        tritons = [EmbeddedTriton(tmp_path, environment), EmbeddedTriton(tmp_path, environment, cores=[0])]
+        state = tmp_path / "a state's $folder ü"  # Triton itself cannot work in such a one
+        tritons = [EmbeddedTriton(state, environment), EmbeddedTriton(state, environment, cores=[0])]
         await asyncio.gather(*(triton.start() for triton in tritons))
-        runs = [triton.repository.parent.name for triton in tritons]
+        runs = [triton.log.stem for triton in tritons]
         clients = [TritonClient(triton.grpc_address) for triton in tritons]
         for name, triton, client in zip(("left", "right"), tritons, clients):
             put_model(triton.repository, name)
@@ -66,13 +72,14 @@ def test_two_side_by_side_on_loopback_and_nothing_is_left(tmp_path, environment)
         servers = [server_pid(run) for run in runs]
         assert set().union(*map(listening, servers)) <= LOOPBACK
         assert os.sched_getaffinity(servers[1]) == {0}
-        assert all(shared_memory(run) for run in runs)
+        assert all(shared_memory(run) and triton_link(run).is_symlink() for run in runs)
         await tritons[0].stop()
         assert not processes(runs[0]) and not shared_memory(runs[0])
         await ask(clients[1], "right", b"a")
         await tritons[1].stop()
         assert not processes(runs[1]) and not shared_memory(runs[1])
-        assert sorted(path.suffix for path in (tmp_path / "triton").iterdir()) == ["", ".log", ".log"]
+        assert sorted(path.suffix for path in (state / "triton").iterdir()) == ["", ".log", ".log"]
+        assert not any(triton_link(run).is_symlink() for run in runs)
         for client in clients:
             await client.close()
 
@@ -84,7 +91,7 @@ def test_a_killed_server_comes_back_at_the_same_address(tmp_path, environment):
         said, loaded = [], asyncio.Event()
         triton = EmbeddedTriton(tmp_path, environment, say=said.append)
         await triton.start()
-        address, run = triton.grpc_address, triton.repository.parent.name
+        address, run = triton.grpc_address, triton.log.stem
         client = TritonClient(address)
         put_model(triton.repository, "model")
 
@@ -113,7 +120,7 @@ def test_stop_while_a_model_loads(tmp_path, environment):
     async def run():
         triton = EmbeddedTriton(tmp_path, environment)
         await triton.start()
-        name = triton.repository.parent.name
+        name = triton.log.stem
         client = TritonClient(triton.grpc_address)
         put_model(triton.repository, "slow", SLOW_TO_LOAD)
         load = asyncio.create_task(client.load("slow", 60))
@@ -141,7 +148,7 @@ async def main():
     await triton.start()
     put_model(triton.repository, "model")
     await TritonClient(triton.grpc_address).load("model", 60)
-    print(triton.repository.parent.name, flush=True)
+    print(triton.log.stem, flush=True)
     await asyncio.sleep(600)
 
 asyncio.run(main())
