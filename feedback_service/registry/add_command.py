@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         "--image-size",
         type=int,
         metavar="PX",
-        help="height and width that it was trained at, in pixels (default: 224)",
+        help="height and width that it was trained at, in pixels (default: as the weights tell, or 224)",
     )
     add_store_options(parser)
     return parser
@@ -79,7 +79,7 @@ def _add(models: Models, arguments: argparse.Namespace) -> pb.CoachModel:
     _sweep(store)
     target = store.made_directory / f"{name}-{secrets.token_hex(4)}"
     with status(f"taking in {weights.name}"):
-        write_clip_directory(target, weights, arguments.open_clip, arguments.image_size or 224, name)
+        write_clip_directory(target, weights, arguments.open_clip, arguments.image_size, name)
     try:
         return _request(models, arguments, target, name)
     except BaseException:

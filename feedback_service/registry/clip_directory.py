@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ FAMILY = "open_clip"
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
 IMAGE_SIZES_PX = range(32, 1025)
+DEFAULT_IMAGE_SIZE_PX = 224
 
 
 def inspect_clip(directory: Path) -> tuple[str, int]:
@@ -45,6 +47,7 @@ def inspect_clip(directory: Path) -> tuple[str, int]:
     if not isinstance(name, str) or Path(name).name != name:
         raise NotAModelError(f"weights in {CARD} is {name!r}, not the name of a file beside it")
     weights = _read_clip_weights(directory / name)
+    _check_image_size(name, weights, card["image_size_px"])
     expected = card.get("weights_sha256")
     if expected and expected != sha256_of(directory / name):
         raise NotAModelError(f"{name} is not the file that {CARD} was written for: another SHA-256")
@@ -78,7 +81,7 @@ def check_model(open_clip: Any, image_size_px: Any) -> None:
 
 
 def write_clip_directory(
-    target: Path, weights: Path, open_clip: str, image_size_px: int, name: str = ""
+    target: Path, weights: Path, open_clip: str, image_size_px: int | None = None, name: str = ""
 ) -> None:
     """Makes a CLIP's directory of the weights of an open_clip model. All of it is there at the end, or nothing.
 
@@ -86,19 +89,22 @@ def write_clip_directory(
         target: Directory to make; must not exist.
         weights: Safetensors file; it is linked where the file system can, and copied otherwise.
         open_clip: Name that open_clip knows, as ``"ViT-B-16"``.
-        image_size_px: Size that the model was trained or fine-tuned at, in pixels.
+        image_size_px: Size that the model was trained or fine-tuned at, in pixels. None: what the weights say, or 224.
         name: Name of the model. Empty: the directory's.
 
     Raises:
         NotAModelError: The arguments or the file are not valid.
     """
-    check_model(open_clip, image_size_px)
+    check_model(open_clip, DEFAULT_IMAGE_SIZE_PX if image_size_px is None else image_size_px)
     if weights.suffix in (".bin", ".pt", ".pth", ".ckpt"):
         raise NotAModelError(
             f"{weights.name} is a pickle, which can run any code when it is read",
             hint="Convert it: safetensors.torch.save_file(open_clip.load_state_dict(FILE), 'weights.safetensors').",
         )
-    _read_clip_weights(weights)
+    found = _read_clip_weights(weights)
+    if image_size_px is None:
+        image_size_px = image_size_of(found) or DEFAULT_IMAGE_SIZE_PX
+    _check_image_size(weights.name, found, image_size_px)
     staging = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(staging, ignore_errors=True)
     try:
@@ -119,6 +125,32 @@ def write_clip_directory(
         staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def image_size_of(weights: WeightsFile) -> int | None:
+    """Size of the pictures that open_clip's own towers were trained at, in pixels; None: the weights do not tell.
+
+    It stands in the number of positions: one a patch, or one for 32 x 32 pixels in a ResNet, and one more.
+    """
+    patch = weights.shapes.get("visual.conv1.weight", ())
+    positions = weights.shapes.get("visual.positional_embedding")
+    if positions is not None and len(patch) == 4:
+        stride_px = patch[-1]
+    else:
+        positions, stride_px = weights.shapes.get("visual.attnpool.positional_embedding"), 32
+    if positions is None or len(positions) != 2:
+        return None
+    side = math.isqrt(max(positions[0] - 1, 0))
+    return side * stride_px if side * side == positions[0] - 1 else None
+
+
+def _check_image_size(name: str, weights: WeightsFile, image_size_px: int) -> None:
+    trained_px = image_size_of(weights)
+    if trained_px is not None and trained_px != image_size_px:
+        raise NotAModelError(
+            f"{name} was trained on pictures of {trained_px} px, not {image_size_px}",
+            hint=f"Say --image-size {trained_px}, or fine-tune it at {image_size_px}.",
+        )
 
 
 def _read_clip_weights(path: Path) -> WeightsFile:

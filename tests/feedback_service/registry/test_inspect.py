@@ -221,6 +221,29 @@ def test_clip_of_an_open_clip_model_and_its_weights(tmp_path):
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["clip"]
 
 
+@pytest.mark.parametrize(
+    ("tower", "size_px"),
+    [
+        ({"visual.conv1.weight": (8, 3, 16, 16), "visual.positional_embedding": (145, 8)}, 192),
+        ({"visual.conv1.weight": (8, 3, 3, 3), "visual.attnpool.positional_embedding": (10, 8)}, 96),
+        ({"visual.trunk.pos_embed": (1, 196, 8)}, None),
+    ],
+)
+def test_image_size_is_the_one_of_the_training(tmp_path, tower, size_px):
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in tower.items()}
+    save_file({**tensors, "logit_scale": np.ones((), np.float32)}, tmp_path / "w.safetensors")
+    write_clip_directory(tmp_path / "told", tmp_path / "w.safetensors", "X", name="mine")
+    card = json.loads((tmp_path / "told" / "card.json").read_text())
+    assert (card["image_size_px"], card["name"]) == (size_px or 224, "mine")
+    if size_px is not None:
+        with pytest.raises(
+            NotAModelError, match=f"pictures of {size_px} px, not 224. Say --image-size {size_px}"
+        ):
+            write_clip_directory(tmp_path / "other", tmp_path / "w.safetensors", "X", 224)
+        (tmp_path / "told" / "card.json").write_text(json.dumps({**card, "image_size_px": 224}))
+        assert "was trained on pictures" in refused(CLIP, tmp_path / "told")
+
+
 def test_weights_that_are_no_open_clip_model(tmp_path):
     save_file({"vision_model.x": np.zeros(1)}, tmp_path / "hf.safetensors")
     save_file({"other": np.zeros(1)}, tmp_path / "other.safetensors")
