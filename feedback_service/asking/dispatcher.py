@@ -33,8 +33,8 @@ _SLACK_S = 0.25
 class Waiting(Protocol):
     """The rows of a coach, for its dispatcher."""
 
-    def take(self, most: int) -> list[Row]:
-        """Takes up to so many rows that are worth a call out of the queue."""
+    def take(self, most: int, needed_s: float) -> list[Row]:
+        """Takes up to so many rows that are worth a call, which takes that time, out of the queue."""
 
     def settle(self, row: Row, outcome: Outcome, route: Route | None = None, inference_us: int = 0) -> None:
         """Answers a row."""
@@ -148,20 +148,21 @@ class Dispatcher:
             trial = self._model.state is BreakerState.HALF_OPEN
             if self._in_flight >= (1 if trial else self._settings.max_calls_in_flight):
                 break
-            rows = self._next_rows(1 if trial else self._settings.max_rows_per_call)
+            needed_s = self._model.latency.expected_s(asyncio.get_running_loop().time())
+            rows = self._next_rows(1 if trial else self._settings.max_rows_per_call, needed_s)
             if not rows:
                 break
             self._start(self._model, rows)
         self._waiting.tell_queue()
 
-    def _next_rows(self, most: int) -> list[Row]:
+    def _next_rows(self, most: int, needed_s: float) -> list[Row]:
         while self._again:
             rows = [row for row in self._again.popleft() if row.state is RowState.IDLE]
             if len(rows) > most:
                 self._again.appendleft(rows[most:])
             if rows:
                 return rows[:most]
-        return self._waiting.take(most)
+        return self._waiting.take(most, needed_s)
 
     def _start(self, model: ModelHealth, rows: list[Row]) -> None:
         loop = asyncio.get_running_loop()
@@ -189,11 +190,12 @@ class Dispatcher:
             self._failed(call, error)
         except asyncio.CancelledError:
             result = "cancelled"
-            call.model.silent(loop.time() - call.started_at)
+            self._silent(call)
             raise
         else:
             call.ended = True
-            call.model.succeeded()
+            now = loop.time()
+            call.model.succeeded(now - call.started_at, now)
             for row, outcome in zip(rows, outcomes):
                 if row.call is call:
                     self._waiting.settle(row, outcome, route, answer.inference_us)
@@ -223,7 +225,7 @@ class Dispatcher:
             self._call_again([[row] for row in rows])
             return
         if error.reason is TritonReason.TIMED_OUT:
-            call.model.silent(asyncio.get_running_loop().time() - call.started_at)
+            self._silent(call)
         else:
             call.model.failed(str(error), certain=error.reason is TritonReason.NOT_LOADED)
         rows = call.unanswered()
@@ -238,6 +240,10 @@ class Dispatcher:
             asyncio.get_running_loop().call_later(pause_s, self._call_again, [rows])
         else:
             self._settle(rows, feedback_pb2.UNAVAILABLE_REASON_MODEL_NOT_LOADED, str(error))
+
+    def _silent(self, call: Call) -> None:
+        now = asyncio.get_running_loop().time()
+        call.model.silent(now - call.started_at, now)
 
     def _may_retry(self, rows: list[Row]) -> bool:
         return (

@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable
 
 from feedback_service.asking.breaker import Breaker, BreakerState
+from feedback_service.asking.latency import Latency
 from feedback_service.desk.metrics import Metrics
 from feedback_service.desk.settings import CoachSettings, Limits, Route
 from feedback_service.triton.client import TritonClient
 
 _LOG = logging.getLogger(__name__)
 _READY_TIMEOUT_S = 5.0
+_MUCH_LONGER = 3.0
 
 
 class ModelHealth:
@@ -29,6 +31,7 @@ class ModelHealth:
 
     Attributes:
         route: The model.
+        latency: How long it takes.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class ModelHealth:
         usable: Callable[[], None],
     ) -> None:
         self.route = route
+        self.latency = Latency()
         self._coach = settings.name
         self._client = client
         self._metrics = metrics
@@ -53,8 +57,7 @@ class ModelHealth:
         self._told = BreakerState.CLOSED
         self._prober: asyncio.Task[None] | None = None
         self._retired = False
-        # Timeouts that clients choose say little of the model; the coach's own is what it should need at most.
-        self._hung_s = settings.timeout_ms / 2000
+        self._coach_timeout_s = settings.timeout_ms / 1000
 
     @property
     def state(self) -> BreakerState:
@@ -73,8 +76,9 @@ class ModelHealth:
         self._retired = True
         self._stop_probing()
 
-    def succeeded(self) -> None:
-        """A call was answered."""
+    def succeeded(self, elapsed_s: float, now: float) -> None:
+        """A call was answered after that time."""
+        self.latency.answered(elapsed_s, now)
         if not self._retired:
             self._breaker.succeeded()
             self._tell()
@@ -89,14 +93,21 @@ class ModelHealth:
         if self._retired or not self._breaker.failed(detail, certain):
             return
         _LOG.warning("coach %s: its model is down: %s", self._coach, detail)
+        self.latency.forget()
         self._tell()
         self._start_probing(at_once=False)
         self._opened(detail)
 
-    def silent(self, elapsed_s: float) -> None:
-        """A call ended without an answer. Only if it had time enough, that says something of the model."""
-        if elapsed_s >= self._hung_s:
-            self.failed(f"no answer within {self._hung_s:g} s")
+    def silent(self, elapsed_s: float, now: float) -> None:
+        """A call was given up after that time.
+
+        Timeouts that clients choose say little of the model. One that is silent for half of the coach's own, and for
+        much longer than it took lately, has failed.
+        """
+        enough_s = max(self._coach_timeout_s / 2, _MUCH_LONGER * self.latency.answered_s)
+        self.latency.unanswered(elapsed_s, now)
+        if elapsed_s >= enough_s:
+            self.failed(f"no answer within {enough_s:.3g} s")
 
     def probe(self) -> None:
         """Probes at once, if it is down."""

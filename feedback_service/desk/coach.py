@@ -225,8 +225,8 @@ class CoachDesk:
 
     # Rows, for the dispatcher.
 
-    def take(self, most: int) -> list[Row]:
-        """Takes up to so many rows that are worth a call out of the queue."""
+    def take(self, most: int, needed_s: float) -> list[Row]:
+        """Takes up to so many rows that are worth a call, which takes that time, out of the queue."""
         now = asyncio.get_running_loop().time()
         rows: list[Row] = []
         while len(rows) < most and len(self._queue):
@@ -236,12 +236,13 @@ class CoachDesk:
             if row.stale:
                 self._end_stale(row)
                 continue
-            if row.deadline <= now:
-                self._expire(row)
-                continue
             equal = self._memory.equal(row, self.route)
             if equal is not None:
                 self.settle(row, equal, self.route, cached=True)
+                continue
+            left_s = row.deadline - now
+            if left_s <= needed_s:
+                self._end_too_late(row, left_s, needed_s)
                 continue
             self._metrics.waited(self.settings.name, row.waited_s)
             rows.append(row)
@@ -288,6 +289,12 @@ class CoachDesk:
     def _expire(self, row: Row) -> None:
         where = "its call" if row.state is RowState.CALLING else "the queue"
         detail = f"no answer within {row.deadline - row.asked_at:g} s; it was in {where}"
+        self.settle(row, unavailable(feedback_pb2.UNAVAILABLE_REASON_TIMED_OUT, detail))
+
+    def _end_too_late(self, row: Row, left_s: float, needed_s: float) -> None:
+        detail = (
+            f"an answer would come too late: {max(0.0, left_s):.3g} s left, the model takes {needed_s:.3g} s"
+        )
         self.settle(row, unavailable(feedback_pb2.UNAVAILABLE_REASON_TIMED_OUT, detail))
 
     def _end_unwanted(self, row: Row, outcome: Outcome) -> None:

@@ -46,3 +46,33 @@ def test_ten_times_overload(tmp_path):
     # Nobody waits longer than the bounded queue takes, and who asks little gets all of it.
     assert max(feedback.queue_us for feedback in values) < 10e6
     assert modest.outcomes()["value"] >= 0.9 * len(modest.answers)
+
+
+def test_a_queue_longer_than_the_deadlines_is_no_collapse(tmp_path):
+    """The oldest row is then always about to expire; calls that cannot end in time would be all that the model does."""
+    call_s, timeout_s, seconds = 0.25, 1.5, 6.0
+
+    async def main():
+        settings = {"max_calls_in_flight": 1, "max_rows_per_call": 2, "max_queued": 500, "timeout_ms": 1500}
+        async with bench(tmp_path, limits={"max_pending_per_session": 500}, cache_entries=0, **settings) as b:
+            b.vlm.delay_s = call_s
+            stream = b.stream()
+            step = 0
+            started = time.monotonic()
+            while (elapsed_s := time.monotonic() - started) < seconds:
+                while step < elapsed_s * 5 * 2 / call_s:
+                    stream.ask(step)
+                    step += 1
+                await asyncio.sleep(0.01)
+            await stream.wait()
+            stream.check_all_answered_once()
+            assert b.metrics.states == []
+            return stream, b.vlm.calls
+
+    stream, calls = asyncio.run(main())
+    outcomes = stream.outcomes()
+    assert set(outcomes) == {"value", "timed_out"}
+    assert outcomes["value"] >= 0.7 * 2 * calls
+    assert calls >= 0.5 * seconds / call_s
+    early = [one for one in stream.answers if "come too late" in one.unavailable.detail]
+    assert early and all(one.queue_us < timeout_s * 1e6 for one in early)
