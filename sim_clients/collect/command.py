@@ -14,7 +14,7 @@ from codriver import __version__
 from codriver.dataset import DatasetError, Manifest, merge_manifests, read_manifest
 from codriver.errors import CodriverError
 from sim_clients.collect.dropped import DroppedEpisodes
-from sim_clients.drive.arguments import add_town_arguments, fraction, positive
+from sim_clients.drive.arguments import add_town_arguments, fraction, length, positive
 from sim_clients.drive.config import Perturbation, Recording, WorkerConfig
 from sim_clients.drive.loop import DriveLoop, Episode
 from sim_clients.drive.pool import WorkerPool
@@ -66,6 +66,13 @@ def parser() -> argparse.ArgumentParser:
         type=fraction,
         default=0.5,
         help="largest acceleration disturbance (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--stall-every",
+        type=length,
+        default=0.0,
+        metavar="S",
+        help="stop for no reason about every S seconds, so that starting is in the data (default: 0, never)",
     )
     parser.add_argument(
         "--traffic-spread",
@@ -191,6 +198,7 @@ def _collect(arguments: argparse.Namespace) -> tuple[Manifest, int]:
         "expert_share": arguments.expert_share if arguments.policy else 1.0,
         "steer_noise": arguments.steer_noise,
         "speed_noise": arguments.speed_noise,
+        **({"stall_every_s": arguments.stall_every} if arguments.stall_every else {}),
         **({"speed_bin_oracle": True} if arguments.speed_bin_oracle else {}),
     }
     dropped = DroppedEpisodes(arguments.out, provenance)
@@ -211,7 +219,9 @@ def _collect(arguments: argparse.Namespace) -> tuple[Manifest, int]:
             town,
             driver="server" if arguments.policy else "expert",
             max_steps=round(arguments.max_seconds / STEP_S),
-            perturbation=Perturbation(steer=arguments.steer_noise, speed=arguments.speed_noise),
+            perturbation=Perturbation(
+                steer=arguments.steer_noise, speed=arguments.speed_noise, stall_gap_s=arguments.stall_every
+            ),
             expert_share=arguments.expert_share,
             recording=recording,
             seed=arguments.seed,

@@ -20,12 +20,15 @@ class Perturbation:
         speed: Largest acceleration offset; 0 switches it off.
         mean_gap_s: Mean time between disturbances.
         duration_s: Mean length of one.
+        stall_gap_s: Mean time between stalls: the car brakes to a standstill for no reason, and stays for a moment. 0
+            switches them off.
     """
 
     steer: float = 0.0
     speed: float = 0.0
     mean_gap_s: float = 6.0
     duration_s: float = 0.8
+    stall_gap_s: float = 0.0
 
 
 @dataclass(frozen=True)

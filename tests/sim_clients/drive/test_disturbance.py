@@ -36,3 +36,19 @@ def test_actions_stay_in_range():
     disturber = Disturber(Perturbation(steer=1.0, speed=1.0, mean_gap_s=0.2), np.random.default_rng(1))
     driven = np.array([disturber(np.array([1.0, -1.0], np.float32), calm=True) for _ in range(500)])
     assert np.abs(driven).max() <= 1.0
+
+
+def test_stalls_brake_for_seconds_and_end():
+    driven = _driven(Perturbation(stall_gap_s=10.0), 5000)
+    stalled = driven[:, 0] == -0.5
+    assert 0.1 < stalled.mean() < 0.6
+    assert (driven[:, 1] == ACTION[1]).all() and (driven[~stalled] == ACTION).all()
+    edges = np.flatnonzero(np.diff(stalled.astype(int)))
+    lengths = np.diff(edges)[::2] if not stalled[0] else np.diff(edges)[1::2]
+    assert lengths.min() >= 24 and len(lengths) > 10
+
+
+def test_a_stall_ends_where_the_expert_brakes():
+    disturber = Disturber(Perturbation(stall_gap_s=0.1), np.random.default_rng(0))
+    assert disturber(ACTION, calm=True)[0] == -0.5
+    assert (disturber(ACTION, calm=False) == ACTION).all()
