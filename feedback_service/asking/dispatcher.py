@@ -33,7 +33,7 @@ _SLACK_S = 0.25
 class Waiting(Protocol):
     """The rows of a coach, for its dispatcher."""
 
-    def take(self, most: int, needed_s: float) -> list[Row]:
+    def take(self, most: int, needed_s: float, idle: bool) -> list[Row]:
         """Takes up to so many rows that are worth a call, which takes that time, out of the queue."""
 
     def settle(self, row: Row, outcome: Outcome, route: Route | None = None, inference_us: int = 0) -> None:
@@ -162,7 +162,7 @@ class Dispatcher:
                 self._again.appendleft(rows[most:])
             if rows:
                 return rows[:most]
-        return self._waiting.take(most, needed_s)
+        return self._waiting.take(most, needed_s, idle=not self._in_flight)
 
     def _start(self, model: ModelHealth, rows: list[Row]) -> None:
         loop = asyncio.get_running_loop()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 
 _CALLS = 16
+_FIRST = 0.25
 _STEP = 1.5
 _OLD = 2.0
+_LIKE = 0.5
 
 
 class Latency:
@@ -21,7 +23,7 @@ class Latency:
     def __init__(self) -> None:
         self._last_s: deque[float] = deque(maxlen=_CALLS)
         self._last_answered_s: deque[float] = deque(maxlen=_CALLS)
-        self._told_at = 0.0
+        self._confirmed_at = 0.0
 
     @property
     def answered_s(self) -> float:
@@ -31,11 +33,10 @@ class Latency:
     def expected_s(self, now: float) -> float:
         """Time that a call takes; 0 where nothing is known.
 
-        What was known is forgotten when no call has told anything for twice that time: a model that became faster would
-        otherwise never be asked again for rows that now have time enough.
+        What was known is forgotten when no call took about that long for twice that time.
         """
         longest_s = max(self._last_s, default=0.0)
-        if longest_s and now - self._told_at > _OLD * longest_s:
+        if longest_s and now - self._confirmed_at > _OLD * longest_s:
             self._last_s.clear()
             return 0.0
         return longest_s
@@ -49,7 +50,7 @@ class Latency:
         """A call was given up after that time. It tells only that it would have taken longer, by a step at a time."""
         longest_s = max(self._last_s, default=0.0)
         if elapsed_s >= longest_s:
-            self._tell(min(elapsed_s, _STEP * longest_s) if longest_s else elapsed_s, now)
+            self._tell(min(elapsed_s, _STEP * longest_s) if longest_s else _FIRST * elapsed_s, now)
 
     def forget(self) -> None:
         """The model was down."""
@@ -57,5 +58,6 @@ class Latency:
         self._last_answered_s.clear()
 
     def _tell(self, elapsed_s: float, now: float) -> None:
+        if elapsed_s >= _LIKE * max(self._last_s, default=0.0):
+            self._confirmed_at = now
         self._last_s.append(elapsed_s)
-        self._told_at = now

@@ -225,28 +225,35 @@ class CoachDesk:
 
     # Rows, for the dispatcher.
 
-    def take(self, most: int, needed_s: float) -> list[Row]:
-        """Takes up to so many rows that are worth a call, which takes that time, out of the queue."""
+    def take(self, most: int, needed_s: float, idle: bool) -> list[Row]:
+        """Takes up to so many rows that are worth a call out of the queue.
+
+        Args:
+            most: Rows to take.
+            needed_s: Time that a call is expected to take. Rows that have less left end here.
+            idle: The model has nothing to do: rather a row that has less left than none, since expectations may be old.
+        """
         now = asyncio.get_running_loop().time()
         rows: list[Row] = []
+        late: list[Row] = []
         while len(rows) < most and len(self._queue):
             row = self._queue.pop()
             row.state = RowState.IDLE
             row.waited_s = now - row.asked_at
+            equal = self._memory.equal(row, self.route)
             if row.stale:
                 self._end_stale(row)
-                continue
-            equal = self._memory.equal(row, self.route)
-            if equal is not None:
+            elif equal is not None:
                 self.settle(row, equal, self.route, cached=True)
-                continue
-            left_s = row.deadline - now
-            if left_s <= needed_s:
-                self._end_too_late(row, left_s, needed_s)
-                continue
+            else:
+                (rows if row.deadline - now > needed_s else late).append(row)
+        if late and idle and not rows:
+            rows.append(late.pop(max(range(len(late)), key=lambda index: late[index].deadline)))
+        for row in rows:
             self._metrics.waited(self.settings.name, row.waited_s)
-            rows.append(row)
-        # An answer above may have led its asker to withdraw another one.
+        for row in late:
+            self._end_too_late(row, row.deadline - now, needed_s)
+        # An answer above may have led its asker to withdraw another row.
         return [row for row in rows if row.state is RowState.IDLE]
 
     def settle(

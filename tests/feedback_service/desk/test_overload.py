@@ -76,3 +76,21 @@ def test_a_queue_longer_than_the_deadlines_is_no_collapse(tmp_path):
     assert calls >= 0.5 * seconds / call_s
     early = [one for one in stream.answers if "come too late" in one.unavailable.detail]
     assert early and all(one.queue_us < timeout_s * 1e6 for one in early)
+
+
+def test_one_slow_call_is_not_held_against_the_model(tmp_path):
+    """What a call took before must not keep rows from a model that is fast again."""
+
+    async def main():
+        async with bench(tmp_path, cache_entries=0, max_calls_in_flight=2) as b:
+            stream = b.stream()
+            b.vlm.delay_s = 3.0
+            stream.ask(0)
+            await stream.wait()
+            b.vlm.delay_s = 0.0
+            for step in range(1, 40):
+                stream.ask(step, timeout_ms=2000)
+                await stream.wait()
+            assert stream.outcomes() == {"value": 40}
+
+    asyncio.run(main())
