@@ -10,6 +10,7 @@ from collections.abc import Callable
 from codriver.v1 import feedback_pb2, feedback_service_pb2
 from feedback_service.asking.dispatcher import Dispatcher
 from feedback_service.coaches.kind import CoachKind, Outcome, unavailable
+from feedback_service.desk import endings
 from feedback_service.desk.asker import Asker
 from feedback_service.desk.fair_queue import FairQueue
 from feedback_service.desk.memory import Memory, feedback_of, once_more
@@ -162,8 +163,7 @@ class CoachDesk:
         refusal = self._refusal(key.session_id)
         outgoing = None
         if refusal is None and not self.room:
-            full = f"{self.settings.max_queued} rows wait for coach {self.settings.name!r}"
-            refusal = unavailable(feedback_pb2.UNAVAILABLE_REASON_BACKLOG, full)
+            refusal = endings.queue_full(self.settings)
             outgoing = self._queue.last_of_the_longest(key.session_id)
         if refusal is not None and outgoing is None:
             asker.refuse(request, refusal.reason, refusal.detail)
@@ -180,7 +180,7 @@ class CoachDesk:
     def drop_stale(self, key: RowKey) -> None:
         """An environment has come further: what waits too long in its queue ends."""
         while (row := self._queue.first_of(key.session_id, key.env)) is not None and row.stale:
-            self._end_stale(row)
+            self.settle(row, endings.stale(row))
 
     def withdraw(self, row: Row, asker: Asker, detail: str, grace_s: float = 0.0) -> None:
         """An asker does not want a row any more.
@@ -219,8 +219,7 @@ class CoachDesk:
             return unavailable(feedback_pb2.UNAVAILABLE_REASON_MODEL_NOT_LOADED, closed)
         most = self._limits.max_pending_per_session
         if self._session_pending.get(session_id, 0) >= most:
-            detail = f"the session has {most} unanswered requests"
-            return unavailable(feedback_pb2.UNAVAILABLE_REASON_BACKLOG, detail)
+            return endings.session_full(most)
         return None
 
     # Rows, for the dispatcher.
@@ -242,7 +241,7 @@ class CoachDesk:
             row.waited_s = now - row.asked_at
             equal = self._memory.equal(row, self.route)
             if row.stale:
-                self._end_stale(row)
+                self.settle(row, endings.stale(row))
             elif equal is not None:
                 self.settle(row, equal, self.route, cached=True)
             else:
@@ -252,7 +251,7 @@ class CoachDesk:
         for row in rows:
             self._metrics.waited(self.settings.name, row.waited_s)
         for row in late:
-            self._end_too_late(row, row.deadline - now, needed_s)
+            self.settle(row, endings.too_late(row, now, needed_s))
         # An answer above may have led its asker to withdraw another row.
         return [row for row in rows if row.state is RowState.IDLE]
 
@@ -294,23 +293,11 @@ class CoachDesk:
         self._metrics.queue_changed(self.settings.name, len(self._queue), self._dispatcher.rows_in_calls)
 
     def _expire(self, row: Row) -> None:
-        where = "its call" if row.state is RowState.CALLING else "the queue"
-        detail = f"no answer within {row.deadline - row.asked_at:g} s; it was in {where}"
-        self.settle(row, unavailable(feedback_pb2.UNAVAILABLE_REASON_TIMED_OUT, detail))
-
-    def _end_too_late(self, row: Row, left_s: float, needed_s: float) -> None:
-        detail = (
-            f"an answer would come too late: {max(0.0, left_s):.3g} s left, the model takes {needed_s:.3g} s"
-        )
-        self.settle(row, unavailable(feedback_pb2.UNAVAILABLE_REASON_TIMED_OUT, detail))
+        self.settle(row, endings.expired(row))
 
     def _end_unwanted(self, row: Row, outcome: Outcome) -> None:
         if not row.askers:
             self.settle(row, outcome)
-
-    def _end_stale(self, row: Row) -> None:
-        detail = f"{row.age_steps} steps old; at most {row.max_age_steps} were wanted"
-        self.settle(row, unavailable(feedback_pb2.UNAVAILABLE_REASON_STALE, detail))
 
     def _forget_pending(self, session_id: str) -> None:
         left = self._session_pending[session_id] - 1
