@@ -40,10 +40,17 @@ def load_of(bound: str, seconds: float, data: str) -> DriveJob:
     return DriveJob("", envs=8 if bound == POLICY_BOUND else 2, seconds=seconds, step_ms=step_ms, data=data)
 
 
-def injected(cores: Cores, seconds: float, rounds: int, data: str, say: Say) -> list[dict[str, Any]]:
+def injected(
+    cores: Cores,
+    seconds: float,
+    rounds: int,
+    data: str,
+    say: Say,
+    latencies_s: tuple[float, ...] = LATENCIES_S,
+) -> list[dict[str, Any]]:
     """Ratios for a coach of known latency, pause rule off; one entry a latency and load."""
     runs = []
-    for latency_s in LATENCIES_S:
+    for latency_s in latencies_s:
         for bound in (POLICY_BOUND, SIMULATOR_BOUND):
             say(f"coaches of {latency_s:g} s, {bound}-bound")
             model, rest = (cores.one, cores.other) if bound == POLICY_BOUND else (cores.other, cores.other)
