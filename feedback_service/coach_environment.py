@@ -25,9 +25,14 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from feedback_service.coach_facts import CoachEnvironment, read_marker, write_marker
-from feedback_service.coach_install import (
+from feedback_service.coach_facts import (
+    CoachEnvironment,
     CoachEnvironmentError,
+    facts_of,
+    read_marker,
+    write_marker,
+)
+from feedback_service.coach_install import (
     Progress,
     Wanted,
     install,
@@ -88,6 +93,7 @@ def ensure(
             missing = what_is_missing(folder, wanted)
             if missing:
                 make_environment(folder, python_for(), lock)
+                facts_of(folder)  # what cannot work is said before it is downloaded
                 install(folder, wanted, progress, lock, torch_index)
                 if missing := what_is_missing(folder, wanted):
                     raise CoachEnvironmentError(f"{folder} still lacks {', '.join(missing)} after installing")

@@ -12,13 +12,29 @@ MARKER = ".installed"
 """File in the environment's folder, written when everything is there: JSON, so that nothing needs to be asked again."""
 
 _ASK = """
-import json, sys, sysconfig
+import ctypes, json, os, sys, sysconfig
+name = "libpython%d.%d.so.1.0" % sys.version_info[:2]
+built = sysconfig.get_config_var("LIBDIR") or ""
+multiarch = os.path.join(built, sysconfig.get_config_var("MULTIARCH") or "")
+places = [built, os.path.join(sys.base_prefix, "lib"), multiarch]
+found = next((place for place in places if os.path.exists(os.path.join(place, name))), "")
+if not found:
+    try:
+        ctypes.CDLL(name)
+        found = built
+    except OSError:
+        pass
 print(json.dumps({
     "version": "%d.%d" % sys.version_info[:2],
     "wheels": sysconfig.get_path("purelib"),
-    "libraries": sysconfig.get_config_var("LIBDIR") or "",
+    "library": name,
+    "libraries": found,
 }))
 """
+
+
+class CoachEnvironmentError(Exception):
+    """The environment cannot be made; the message is one line that says why and, where known, what to do."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +82,35 @@ def read_marker(folder: Path, digest: str) -> CoachEnvironment | None:
     return environment if there else None
 
 
-def write_marker(folder: Path, digest: str) -> CoachEnvironment:
-    """Marks the environment in ``folder`` as complete.
+def facts_of(folder: Path) -> CoachEnvironment:
+    """What the interpreter in ``folder`` says of itself.
 
     Raises:
-        OSError: It cannot be written.
-        subprocess.SubprocessError, ValueError: The interpreter does not answer.
+        CoachEnvironmentError: There is no shared library of it, which Triton's Python backend needs: a load of a model
+            would hang for ever.
+        OSError, subprocess.SubprocessError, ValueError: It does not answer.
     """
     answer = subprocess.run(
         [str(interpreter(folder)), "-I", "-c", _ASK], capture_output=True, text=True, check=True, timeout=120
     )
     said = json.loads(answer.stdout)
-    environment = CoachEnvironment(
+    if not said["libraries"]:
+        raise CoachEnvironmentError(
+            f"Triton loads {said['library']}, which this machine does not have; "
+            f"on Debian and Ubuntu: apt install libpython{said['version']}"
+        )
+    return CoachEnvironment(
         interpreter(folder), Path(said["wheels"]), said["version"], Path(said["libraries"])
     )
+
+
+def write_marker(folder: Path, digest: str) -> CoachEnvironment:
+    """Marks the environment in ``folder`` as complete.
+
+    Raises:
+        CoachEnvironmentError, OSError, subprocess.SubprocessError, ValueError: As :func:`facts_of`.
+    """
+    environment = facts_of(folder)
     facts = {name: str(value) for name, value in asdict(environment).items()}
     facts = {"digest": digest, "wheels": facts.pop("triton_wheel"), **facts}
     written = folder / f"{MARKER}.{os.getpid()}"

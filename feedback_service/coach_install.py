@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from feedback_service.coach_facts import interpreter
+from feedback_service.coach_facts import CoachEnvironmentError, interpreter
 
 Progress = Callable[[str], None]
 TRITON = "nvidia-pytriton==0.7.0"
@@ -46,10 +46,6 @@ for line in json.loads(sys.argv[2]):
 missing += [name for name in ("codriver", "feedback_service") if importlib.util.find_spec(name) is None]
 print(json.dumps(missing))
 """
-
-
-class CoachEnvironmentError(Exception):
-    """The environment cannot be made; the message is one line that says why and, where known, what to do."""
 
 
 @dataclass(frozen=True)

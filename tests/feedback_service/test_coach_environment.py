@@ -17,7 +17,7 @@ import pytest
 
 from feedback_service import coach_environment
 from feedback_service.coach_environment import CoachEnvironmentError, ensure
-from feedback_service.coach_facts import MARKER, interpreter
+from feedback_service.coach_facts import MARKER, facts_of, interpreter
 from feedback_service.coach_install import Wanted, _origin, narrator, python_for
 from tests.feedback_service.triton.embedded import eventually, processes, real_environment
 
@@ -155,6 +155,15 @@ def test_pips_chatter_becomes_what_is_large():
         "  nvidia_pytriton-0.7.0 (55.4 MB)",
         "  unpacking",
     ]
+
+
+def test_a_python_without_its_shared_library_is_said_before_anything_hangs(folder):
+    (folder / "bin").mkdir(parents=True)
+    facts = {"version": "3.11", "wheels": "/w", "library": "libpython3.11.so.1.0", "libraries": ""}
+    (folder / "bin" / "python").write_text(f"#!/bin/sh\necho '{json.dumps(facts)}'\n")
+    (folder / "bin" / "python").chmod(0o755)
+    with pytest.raises(CoachEnvironmentError, match=r"libpython3\.11\.so\.1\.0.*apt install libpython3\.11"):
+        facts_of(folder)
 
 
 def test_a_marker_that_is_no_marker_is_written_anew(folder):
