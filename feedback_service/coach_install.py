@@ -127,7 +127,7 @@ def python_for(version: tuple[int, int] = sys.version_info[:2]) -> str:
     own = "{}.{}".format(*version)
     candidates = [sys.executable] if own in PYTHONS else []
     candidates += [f"python{version}" for version in PYTHONS]
-    found = next((path for name in candidates if (path := shutil.which(name))), None)
+    found = next((path for name in candidates if (path := shutil.which(name)) and _works(path, "venv")), None)
     if found is None:
         raise CoachEnvironmentError(
             f"the coaches' models need Python {' or '.join(reversed(PYTHONS))} (this is {own}), and none is on the PATH"
@@ -158,7 +158,7 @@ def make_environment(folder: Path, python: str, lock: IO[str]) -> None:
         CoachEnvironmentError: It cannot be made.
     """
     if os.path.lexists(interpreter(folder)):
-        if _works(interpreter(folder)):
+        if _works(str(interpreter(folder)), "pip"):
             return
         for stale in ("bin", "lib", "lib64", "include", "pyvenv.cfg"):  # all but the lock
             path = folder / stale
@@ -166,11 +166,11 @@ def make_environment(folder: Path, python: str, lock: IO[str]) -> None:
     _run([python, "-m", "venv", str(folder)], lock, lambda line: None)
 
 
-def _works(python: Path) -> bool:
-    """Whether an environment's interpreter runs, fits and has pip."""
-    ask = "import pip, sys; print('%d.%d' % sys.version_info[:2])"
+def _works(python: str, module: str) -> bool:
+    """Whether an interpreter runs (one on the PATH may be a shim that does not), fits and has a module."""
+    ask = f"import {module}, sys; print('%d.%d' % sys.version_info[:2])"
     try:
-        answer = subprocess.run([str(python), "-I", "-c", ask], capture_output=True, text=True, timeout=120)
+        answer = subprocess.run([python, "-I", "-c", ask], capture_output=True, text=True, timeout=120)
     except OSError:
         return False
     return answer.returncode == 0 and answer.stdout.strip() in PYTHONS

@@ -203,8 +203,10 @@ def test_a_module_runs_in_it_with_its_arguments_and_status(folder, monkeypatch):
     assert coach_environment.exec_module("compileall", ["-q", str(folder / "bin")]) == 0
 
 
-def test_pythons_that_do_not_fit_are_refused(monkeypatch):
-    monkeypatch.setenv("PATH", "/nowhere")
+def test_pythons_that_do_not_fit_are_refused(monkeypatch, tmp_path):
+    (tmp_path / "python3.12").write_text("#!/bin/sh\nexit 127\n")  # a shim without a Python behind it
+    (tmp_path / "python3.12").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CoachEnvironmentError, match=r"need Python 3\.11 or 3\.12 \(this is 3\.13\)"):
         python_for((3, 13))
     assert python_for((3, 12)) == sys.executable
