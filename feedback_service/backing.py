@@ -22,9 +22,11 @@ from feedback_service.registry.swap import ModelSwitch
 from feedback_service.service.place import RepositoryPlace
 from feedback_service.triton.embedded import EmbeddedTriton, TritonStartError
 from feedback_service.triton.late_client import LateTritonClient
-from feedback_service.triton.watchdog import Health, ModelWatchdog
+from feedback_service.triton.watchdog import Health, ModelWatchdog, WatchdogTimes
 
 _log = logging.getLogger(__name__)
+_SILENT_S = 10.0
+"""A model that answered no call for this long, while it was called, is looked at."""
 
 
 class Backing:
@@ -43,8 +45,9 @@ class Backing:
     def __init__(self, options: Options, desk: Desk, client: LateTritonClient) -> None:
         self._options, self._coaches, self._client = options, desk.coaches, client
         self._embedded: EmbeddedTriton | None = None
-        self._watchdog: ModelWatchdog | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._watchdogs: dict[str, ModelWatchdog] = {}
+        self._treated: dict[str, asyncio.Task[None]] = {}
+        self._silent_since: dict[str, tuple[float, float]] = {}
         self.triton_address = ""
         store = ModelStore(options.store)
         place, fixed = None, {}
@@ -77,12 +80,25 @@ class Backing:
         await self.switch.start_all()
         await self.switch.settled()
 
+    def call_ended(self, coach: str, result: str) -> None:
+        """Hears of every call: those of a model that hangs end with the patience of whoever asked, one by one."""
+        now = asyncio.get_running_loop().time()
+        if result == "ok":
+            self._silent_since.pop(coach, None)
+            return
+        since, latest = self._silent_since.get(coach, (now, now))
+        since = since if now - latest < _SILENT_S else now  # in between, nobody asked
+        self._silent_since[coach] = since, now
+        if coach in self._watchdogs and now - since > _SILENT_S:
+            del self._silent_since[coach]
+            self._unhealthy(coach, f"no call was answered for {_SILENT_S:g} s")
+
     async def close(self) -> None:
         """Ends what was begun: of an embedded Triton, nothing is left; another one is left without our models."""
-        for task in self._tasks:
+        for task in self._treated.values():
             task.cancel()
-        if self._watchdog is not None:
-            await self._watchdog.close()
+        for watchdog in self._watchdogs.values():
+            await watchdog.close()
         await self.switch.close(unload=self._embedded is None)
         if self._embedded is not None:
             await self._embedded.stop()
@@ -103,9 +119,12 @@ class Backing:
             on_restart=self._restarted,
         )
         await self._embedded.start()
-        self._watchdog = ModelWatchdog(
-            self._client, end_stubs=self._embedded.end_stubs, wanted=self._is_asked
-        )
+        for name, coach in self._coaches.items():
+            # silent for as long as a request may last: then none is answered anyway
+            times = WatchdogTimes(silence_s=coach.settings.timeout_ms / 1e3)
+            self._watchdogs[name] = ModelWatchdog(
+                self._client, end_stubs=self._embedded.end_stubs, wanted=self._is_asked, times=times
+            )
         self.triton_address = self._embedded.grpc_address
         await self._client.connect(self.triton_address)
 
@@ -146,17 +165,20 @@ class Backing:
 
     def _unhealthy(self, coach: str, detail: str) -> None:
         """Looks after a coach whose calls fail, in the background."""
+        if coach in self._treated:
+            return
         _log.warning("coach %s: %s", coach, detail)
         task = asyncio.get_running_loop().create_task(self._look_after(coach))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._treated[coach] = task
+        task.add_done_callback(lambda _: self._treated.pop(coach))
 
     async def _look_after(self, coach: str) -> None:
         route = self._coaches[coach].route
         if route is None:
             return
         # A model of our own Triton is loaded anew under its name; what that does not mend, the switch loads afresh.
-        if self._watchdog is not None and await self._watchdog.check(route.model) is not Health.LOST:
+        watchdog = self._watchdogs.get(coach)
+        if watchdog is not None and await watchdog.check(route.model) is not Health.LOST:
             return
         self.switch.unhealthy(coach)
 

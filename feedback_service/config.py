@@ -51,7 +51,7 @@ _VALUES = (
 )
 _BY_KIND: dict[str, dict[str, int]] = {
     "vlm": {"max_calls_in_flight": 2, "max_rows_per_call": 16},
-    "clip": {"max_calls_in_flight": 2, "max_rows_per_call": 32},
+    "clip": {"max_calls_in_flight": 2, "max_rows_per_call": 32, "timeout_ms": 20_000},
 }
 """What fits our own models: one call computes while the next one is on its way, in whole batches."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,11 @@ class _Coach:
 
 
 class PrometheusMetrics:
-    """A :class:`feedback_service.desk.metrics.Metrics` that Prometheus can read."""
+    """A :class:`feedback_service.desk.metrics.Metrics` that Prometheus can read.
+
+    Attributes:
+        on_call: Told the coach and the result of every call that ends; None: nobody.
+    """
 
     def __init__(self) -> None:
         """Metrics of one service, in a registry of their own."""
@@ -94,6 +98,7 @@ class PrometheusMetrics:
             registry=registry,
         )
         self._streams = Gauge(f"{name}_streams", "Annotate streams that are open.", registry=registry)
+        self.on_call: Callable[[str, str], None] | None = None
         self._coaches: dict[str, _Coach] = {}
         self._models: dict[str, tuple[str, str, str]] = {}
 
@@ -125,6 +130,8 @@ class PrometheusMetrics:
         if result not in series.called:
             series.called[result] = self._called.labels(coach, result)
         series.called[result].observe(seconds)
+        if self.on_call is not None:
+            self.on_call(coach, result)
 
     def retried(self, coach: str, rows: int) -> None:
         """Rows go into another call because theirs failed."""

@@ -64,6 +64,7 @@ class FeedbackServer:
             self._metrics,
         )
         self._backing = Backing(options, self.desk, self._client)
+        self._metrics.on_call = self._backing.call_ended
         self._service = annotate.FeedbackService(self.desk, self.instance_id)
         self._health = HealthServicer()
         self._servers: list[grpc.aio.Server] = []
