@@ -27,6 +27,7 @@ from feedback_service.finetune.vlm.rows import DriveRows, load_rows
 from feedback_service.finetune.vlm.sampling import BalancedSampler
 from feedback_service.finetune.vlm.small import build_small
 from feedback_service.finetune.vlm.trainer import Trainer
+from feedback_service.finetune.vlm.words import knows_words
 from feedback_service.measure.vlm import measure_vlm
 from feedback_service.models import torchvision_shim
 from feedback_service.models.device import choose_device, fast_bf16
@@ -74,15 +75,15 @@ def train(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     device = choose_device(arguments.device)
     bf16 = arguments.precision == "bf16" or (arguments.precision == "auto" and fast_bf16(device))
     rows = _load(arguments, console)
-    small = arguments.model == SMALL
-    if small:
+    if arguments.model == SMALL:
         model, processor = build_small(arguments.seed)
     else:
         model, processor = load_checkpoint(Path(arguments.model), torch.float32)
     model.to(device)
     out.mkdir(parents=True, exist_ok=True)
     sampler = BalancedSampler(rows, arguments.balance, arguments.seed)
-    loss = AnswerLoss(processor.tokenizer, *sampler.shares()).to(device) if small else None
+    words = knows_words(processor.tokenizer)
+    loss = AnswerLoss(processor.tokenizer, *sampler.shares()).to(device) if words else None
     trainer = Trainer(model, arguments.rate, loss, bf16)
     before_s = 0.0
     if arguments.resume and (out / STATE / "state.json").exists():

@@ -70,3 +70,9 @@ def build_tokenizer() -> Any:
         clean_up_tokenization_spaces=False,
         extra_special_tokens={"image_token": IMAGE},
     )
+
+
+def knows_words(tokenizer: Any) -> bool:
+    """Whether a tokenizer is the small model's: every number of an answer is one of its words."""
+    vocabulary = tokenizer.get_vocab()
+    return all(word in vocabulary for word in VALUES)
