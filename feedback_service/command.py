@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from feedback_service.config import Settings
     from feedback_service.server import FeedbackServer
 
-_SETTLE_S = 20.0
+_AWAY_S = 20.0
 """Another Triton than the embedded one may be away for as long as it likes: what is known then is reported."""
+_SLOW_S = 300.0
+"""One that is there may take that long for the first answers of its models."""
 
 
 def main(argv: list[str]) -> int:
@@ -42,7 +44,6 @@ def main(argv: list[str]) -> int:
 
 
 async def _serve(chosen: Settings) -> int:
-    from feedback_service.config import EMBEDDED
     from feedback_service.registry.files import write_whole
     from feedback_service.server import FeedbackServer
 
@@ -70,8 +71,7 @@ async def _serve(chosen: Settings) -> int:
         file=sys.stderr,
         flush=True,
     )
-    limit_s = None if chosen.options.triton == EMBEDDED else _SETTLE_S
-    telling = asyncio.create_task(_tell_coaches(server, begin, limit_s))
+    telling = asyncio.create_task(_tell_coaches(server, begin))
     try:
         await server.wait()
     finally:
@@ -81,9 +81,14 @@ async def _serve(chosen: Settings) -> int:
     return 0
 
 
-async def _tell_coaches(server: FeedbackServer, begin: float, limit_s: float | None) -> None:
+async def _tell_coaches(server: FeedbackServer, begin: float) -> None:
     """Says how the coaches are, once that is known."""
-    await server.settled(limit_s)
+    from feedback_service.config import EMBEDDED
+
+    if server.options.triton == EMBEDDED:
+        await server.settled()
+    elif not await server.settled(_AWAY_S) and await server.triton_live():
+        await server.settled(_SLOW_S)
     if server.stopping:
         return
     coaches = [coach_facts(info) for info in server.coaches()]

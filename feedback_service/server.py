@@ -37,6 +37,7 @@ NEEDS = {
 """The role that each method needs, where tokens are asked for; all others need ``Role.ADMIN``."""
 _LOOK_S = 0.2
 _LAST_ANSWERS_S = 2.0
+_LIVE_S = 5.0
 
 
 class FeedbackServer:
@@ -115,10 +116,19 @@ class FeedbackServer:
         self._looking = asyncio.create_task(self._look())
         self._bringing_up = asyncio.create_task(self._backing.run())
 
-    async def settled(self, limit_s: float | None = None) -> None:
-        """Waits until every coach has its model, or a reason why not; or until so many seconds are over."""
+    async def settled(self, limit_s: float | None = None) -> bool:
+        """Waits until every coach has its model, or a reason why not; or until so many seconds are over.
+
+        Returns:
+            Whether they have.
+        """
         assert self._bringing_up is not None
         await asyncio.wait({self._bringing_up}, timeout=limit_s)
+        return self._bringing_up.done()
+
+    async def triton_live(self) -> bool:
+        """Whether Triton answers."""
+        return await self._client.live(_LIVE_S)
 
     def coaches(self) -> list[feedback_service_pb2.CoachInfo]:
         """How the coaches stand, by name."""

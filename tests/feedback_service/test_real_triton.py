@@ -97,6 +97,7 @@ class Load:
 
     def __init__(self, kit, service, session, coach="clip"):
         self.kit, self.service, self.session, self.coach = kit, service, session, coach
+        self.timeout_ms = 60_000
         self.asked, self.answers, self.latest = 0, Counter(), None
         self.outcomes, self.versions = Counter(), set()
         self.stopping = False
@@ -105,20 +106,8 @@ class Load:
         async with self.kit.stream(self.service.address) as peer:
             while not self.stopping:
                 steps = range(self.asked, self.asked + 8)
-                await peer.send(
-                    self.kit.requests(
-                        *[
-                            self.kit.request(
-                                step,
-                                self.coach,
-                                self.session,
-                                picture=self.kit.picture(step),
-                                timeout_ms=60_000,
-                            )
-                            for step in steps
-                        ]
-                    )
-                )
+                asked = [self.request(step) for step in steps]
+                await peer.send(self.kit.requests(*asked))
                 self.asked += 8
                 for feedback in await peer.read(8, PATIENCE_S):
                     self.answers[feedback.key.step] += 1
@@ -128,6 +117,10 @@ class Load:
                         self.versions.add(feedback.model_version)
                 await asyncio.sleep(0.02)
         assert self.answers == dict.fromkeys(range(self.asked), 1)
+
+    def request(self, step):
+        picture = self.kit.picture(step)
+        return self.kit.request(step, self.coach, self.session, picture=picture, timeout_ms=self.timeout_ms)
 
     async def until(self, condition):
         end = time.monotonic() + PATIENCE_S
@@ -219,12 +212,16 @@ def named(outcomes):
     assert set(outcomes) <= names | {"clip_reward"}, outcomes
 
 
-def test_a_model_whose_process_dies_is_loaded_again(service, kit):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_model_whose_process_dies_or_hangs_is_loaded_again(service, kit, number):
     async def work():
-        async with load(kit, service, "stub") as job:
+        async with load(kit, service, number.name) as job:
+            job.timeout_ms = 2000  # much less than it takes to find out
             await job.until(lambda: job.outcomes["clip_reward"] >= 8)
-            for pid in service.processes("clip_score.py"):
-                os.kill(pid, signal.SIGKILL)
+            stubs = service.processes("clip_score.py")
+            assert stubs
+            for pid in stubs:
+                os.kill(pid, number)
             await job.until(lambda: len(job.outcomes) > 1 and job.latest != "clip_reward")
             await job.until(lambda: job.latest == "clip_reward")
         named(job.outcomes)

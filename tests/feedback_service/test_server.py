@@ -70,7 +70,7 @@ def test_stops_in_good_order(kit):
         async with kit.serving(kit.folder) as service, kit.stream(service.address) as peer:
             service.models["clip_score"].hang = True
             await peer.send(kit.requests(*[kit.request(step) for step in range(100)]))
-            while not service.models["clip_score"].calls:
+            while service.server.desk.coach("clip").unanswered < 100:
                 await asyncio.sleep(0.01)
             assert read_service_file(kit.folder / "store").admin_address == service.server.admin_address
             service.server.stop()

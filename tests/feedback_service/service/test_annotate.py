@@ -136,7 +136,7 @@ def test_cancelled_and_progressed(kit):
             model.hang = True
             await peer.send(kit.requests(*[kit.request(step) for step in range(64)]))
             await peer.send(kit.requests(kit.request(70, max_age_steps=5), kit.request(71)))
-            while model.calls < 2:
+            while service.server.desk.coach("clip").unanswered < 66:
                 await asyncio.sleep(0.01)
             await peer.send(pb.AnnotateRequest(cancel=pb.CancelRequests(keys=[kit.request(3).key])))
             (withdrawn,) = await peer.read()
@@ -155,7 +155,7 @@ def test_who_leaves_is_not_computed_for_any_longer(kit):
             model.hang = True
             async with kit.stream(service.address) as peer:
                 await peer.send(kit.requests(*[kit.request(step) for step in range(10)]))
-                while not model.calls:
+                while not model.running:
                     await asyncio.sleep(0.01)
                 peer.call.cancel()
             while model.running:
