@@ -66,6 +66,15 @@ class Service:
                     found.append(int(entry.name))
         return found
 
+    def triton(self):
+        """The server itself; its guard has the same words in its command line."""
+        (pid,) = (
+            pid
+            for pid in self.processes("--model-control-mode")
+            if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"/tritonserver")
+        )
+        return pid
+
     def shared_memory(self):
         runs = [path.stem for path in (self.folder / "store" / "triton").glob("*.log")]
         return [name for name in os.listdir("/dev/shm") if any(run in name for run in runs)]
@@ -233,8 +242,7 @@ def test_a_triton_that_dies_is_started_again_and_every_key_is_answered_once(serv
     async def work():
         async with load(kit, service, "triton") as job:
             await job.until(lambda: job.outcomes["clip_reward"] >= 8)
-            (server,) = service.processes("--model-control-mode")[-1:]
-            os.kill(server, signal.SIGKILL)
+            os.kill(service.triton(), signal.SIGKILL)
             await job.until(lambda: len(job.outcomes) > 1 and job.latest != "clip_reward")
             await job.until(lambda: job.latest == "clip_reward")
         named(job.outcomes)
