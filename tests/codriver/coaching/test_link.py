@@ -209,6 +209,23 @@ def test_lost_and_not_resumed_in_time_is_restarted(peer):
     assert "connection was lost" in details[0] and "asker stopped" in details[1]
 
 
+def test_what_was_lost_ends_soon_when_the_service_stays_away(peer):
+    peer.script = silent
+
+    async def work(link, heard):
+        link.ask([request(0), request(1, timeout_ms=600_000)])
+        await until(lambda: len(peer.asked) == 2)
+        peer.stop()
+        await until(lambda: not link.connected)
+        await asyncio.sleep(0.1)
+        assert not heard and link.pending == 2  # it may be back in a moment
+        await heard.wait(2, 20.0)
+
+    heard, _ = linked(peer.address, work, lost_after_s=0.5)
+    assert set(heard.check(request(0), request(1)).values()) == {"RESTARTED"}
+    assert all("not back after 0.5 s" in f.unavailable.detail for f in heard)
+
+
 def test_a_silent_service_is_given_up_and_tried_again(peer):
     peer.script = silent
 

@@ -45,6 +45,8 @@ class FeedbackLink:
         grace_s: What the link waits beyond a request's timeout, so that the service's own word comes first.
         connect_timeout_s: Longest wait for a service to answer on a new connection.
         backoff_s: Shortest and longest pause between two attempts to connect; jittered.
+        lost_after_s: Requests that were sent on a connection that broke end as RESTARTED when the service is not back
+            after this long.
 
     Attributes:
         counts: What it has done so far.
@@ -66,6 +68,7 @@ class FeedbackLink:
         grace_s: float = 2.0,
         connect_timeout_s: float = 5.0,
         backoff_s: Tuple[float, float] = (0.1, 5.0),
+        lost_after_s: float = 10.0,
     ) -> None:
         self.address = target(address)
         self.picture_spec = picture_spec or driving.observation_spec(picture=True).tensors[-1]
@@ -80,6 +83,8 @@ class FeedbackLink:
         self._task: asyncio.Task[None] | None = None
         self._changed: asyncio.Event | None = None
         self._down_since, self._down_why = 0.0, ""
+        self._lost_after_s = lost_after_s
+        self._lost_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -94,7 +99,10 @@ class FeedbackLink:
 
     @property
     def credits(self) -> int:
-        """Requests that the service would still take, as it last said; 0 while not connected."""
+        """Requests that the service would still take, as it last said; 0 while not connected.
+
+        For display: the link does not hold back for it. What goes beyond, the service answers as BACKLOG.
+        """
         return self._stream.credits if self._stream is not None else 0
 
     @property
@@ -125,6 +133,7 @@ class FeedbackLink:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._outgoing.stop()
+        self._stop_lost_timer()
         for entry in self._pending.all():
             self._end(entry, feedback_pb2.UNAVAILABLE_REASON_RESTARTED, "the asker stopped")
         self._deliver()
@@ -211,6 +220,21 @@ class FeedbackLink:
         if entry.sent_at and self._stream is not None and self._stream.heard_at < entry.sent_at:
             self._stream.suspect(f"it takes requests and says nothing ({detail})")
 
+    def _give_up_lost(self) -> None:
+        """The service stays away: nobody waits longer for what went down with it."""
+        self._lost_timer = None
+        detail = (
+            f"the connection to {self.address} was lost, and it is not back after {self._lost_after_s:g} s"
+        )
+        for entry in self._pending.all():
+            if entry.lost:
+                self._end(entry, feedback_pb2.UNAVAILABLE_REASON_RESTARTED, detail)
+
+    def _stop_lost_timer(self) -> None:
+        if self._lost_timer is not None:
+            self._lost_timer.cancel()
+            self._lost_timer = None
+
     def _end(self, entry: Entry, reason: Any, detail: str) -> None:
         self._pending.remove(entry)
         self._end_soon(entry.asked, reason, detail)
@@ -288,6 +312,7 @@ class FeedbackLink:
         if self._down_since:
             _log.warning("connected to the feedback service at %s", self.address)
         self._stream, self._down_since = stream, 0.0
+        self._stop_lost_timer()
         self.counts.connections += 1
         self._outgoing.begin()
 
@@ -304,6 +329,8 @@ class FeedbackLink:
                 _log.warning("no feedback service at %s: %s; trying again", self.address, why)
                 self._down_since = time.time()
             self._down_why = why
+        if self._lost_timer is None and not self._closed:
+            self._lost_timer = asyncio.get_event_loop().call_later(self._lost_after_s, self._give_up_lost)
         for entry in self._pending.all():
             if entry.sent_at:
                 entry.sent_at, entry.lost = 0.0, True
