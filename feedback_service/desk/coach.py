@@ -225,7 +225,7 @@ class CoachDesk:
     # Rows, for the dispatcher.
 
     def take(self, most: int, needed_s: float, idle: bool) -> list[Row]:
-        """Takes up to so many rows that are worth a call out of the queue.
+        """Takes up to so many rows that are worth a call out of the queue; what is not costs no session its turn.
 
         Args:
             most: Rows to take.
@@ -244,8 +244,11 @@ class CoachDesk:
                 self.settle(row, endings.stale(row))
             elif equal is not None:
                 self.settle(row, equal, self.route, cached=True)
+            elif row.deadline - now > needed_s:
+                rows.append(row)
+                self._queue.pass_turn(row)
             else:
-                (rows if row.deadline - now > needed_s else late).append(row)
+                late.append(row)
         if late and idle and not rows:
             rows.append(late.pop(max(range(len(late)), key=lambda index: late[index].deadline)))
         for row in rows:

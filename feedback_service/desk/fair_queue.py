@@ -41,18 +41,23 @@ class FairQueue:
         self._length += 1
 
     def pop(self) -> Row:
-        """Takes out the row whose turn it is.
+        """Takes out the row whose turn it is. The turn stays where it is until :meth:`pass_turn`.
 
         Raises:
             StopIteration: There is none.
         """
-        session_id, environments = next(iter(self._sessions.items()))
-        env, rows = next(iter(environments.items()))
-        row = next(iter(rows))
-        self._sessions.move_to_end(session_id)
-        environments.move_to_end(env)
+        environments = next(iter(self._sessions.values()))
+        row = next(iter(next(iter(environments.values()))))
         self.remove(row)
         return row
+
+    def pass_turn(self, row: Row) -> None:
+        """A row that was taken out was worth its turn: its session and environment go behind the others."""
+        environments = self._sessions.get(row.key.session_id)
+        if environments is not None:
+            self._sessions.move_to_end(row.key.session_id)
+            if row.key.env in environments:
+                environments.move_to_end(row.key.env)
 
     def remove(self, row: Row) -> None:
         """Takes out a row that is in it."""

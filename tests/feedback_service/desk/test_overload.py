@@ -94,3 +94,30 @@ def test_one_slow_call_is_not_held_against_the_model(tmp_path):
             assert stream.outcomes() == {"value": 40}
 
     asyncio.run(main())
+
+
+def test_short_deadlines_are_shared_as_fairly(tmp_path):
+    """Rows that end as too late take no turn: it goes on to the same session's next row."""
+    row_s, seconds, sessions = 0.01, 4.0, 40
+
+    async def main():
+        settings = {"max_calls_in_flight": 2, "max_rows_per_call": 8, "timeout_ms": 1000}
+        async with bench(tmp_path, cache_entries=0, **settings) as b:
+            b.vlm.row_delay_s = row_s
+            stream = b.stream()
+            step = 0
+            started = time.monotonic()
+            while (elapsed_s := time.monotonic() - started) < seconds:
+                while step < elapsed_s * 10 / row_s:
+                    for session in range(sessions):  # all at the same moment
+                        stream.ask(step, session=f"s{session}")
+                    step += sessions
+                await asyncio.sleep(0.01)
+            await stream.wait()
+            stream.check_all_answered_once()
+            return stream
+
+    stream = asyncio.run(main())
+    assert set(stream.outcomes()) == {"value", "timed_out"}
+    shares = Counter(one.key.session_id for one in stream.answers if outcome_name(one) == "value")
+    assert len(shares) == sessions and max(shares.values()) <= 2 * min(shares.values()), shares

@@ -28,7 +28,13 @@ def names(rows):
 
 
 def drain(queue):
-    return names(queue.pop() for _ in range(len(queue)))
+    return names(take(queue) for _ in range(len(queue)))
+
+
+def take(queue):
+    row = queue.pop()
+    queue.pass_turn(row)
+    return row
 
 
 def test_sessions_then_environments_take_turns_and_the_oldest_comes_first():
@@ -43,6 +49,16 @@ def test_sessions_then_environments_take_turns_and_the_oldest_comes_first():
     ]  # fmt: skip
     with pytest.raises(StopIteration):
         queue.pop()
+
+
+def test_a_row_that_was_not_worth_it_leaves_the_turn_where_it_is():
+    queue = FairQueue()
+    for session in "ab":
+        for step in range(3):
+            queue.add(row(session, 0, step))
+    assert names([queue.pop(), queue.pop(), take(queue), take(queue)]) == [
+        ("a", 0, 0), ("a", 0, 1), ("a", 0, 2), ("b", 0, 0),
+    ]  # fmt: skip
 
 
 def test_the_longest_makes_room_unless_all_are_alike():
@@ -62,7 +78,9 @@ def test_the_longest_makes_room_unless_all_are_alike():
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from("abc"), st.integers(0, 2), st.sampled_from(["add", "add", "pop", "remove"])
+            st.sampled_from("abc"),
+            st.integers(0, 2),
+            st.sampled_from(["add", "add", "pop", "take", "remove"]),
         ),
         max_size=60,
     )
@@ -73,8 +91,8 @@ def test_any_use_of_the_queue(uses):
         if use == "add":
             inside.append(row(session, env, step))
             queue.add(inside[-1])
-        elif use == "pop" and inside:
-            popped = queue.pop()
+        elif use in ("pop", "take") and inside:
+            popped = queue.pop() if use == "pop" else take(queue)
             older = [
                 one for one in inside if one.key[:2] == popped.key[:2] and one.key.step < popped.key.step
             ]
