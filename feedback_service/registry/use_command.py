@@ -7,6 +7,7 @@ import sys
 
 from codriver.errors import CodriverError
 from codriver.v1 import feedback_admin_service_pb2 as pb
+from feedback_service.registry.inspect import KINDS
 from feedback_service.registry.models_client import add_store_options, open_models
 from feedback_service.registry.show import fail, status
 
@@ -51,6 +52,12 @@ def main(argv: list[str]) -> int:
     else:
         print(f"{done.coach}: {model}{before}")
         print("No feedback service runs on this store: it takes effect when one starts.", file=sys.stderr)
+        if done.coach not in KINDS:
+            names = " and ".join(sorted(KINDS))
+            print(
+                f"codriver models use: warning: by default a service has the coaches {names}, and no {done.coach!r}",
+                file=sys.stderr,
+            )
     return 0
 
 

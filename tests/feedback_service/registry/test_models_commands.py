@@ -78,13 +78,19 @@ def test_without_a_service_the_next_start_is_prepared(models, tmp_path):
     status, out, err = models("add", "vlm", write_vlm(tmp_path / "mine"))
     assert (status, out.split(":")[0]) == (0, "mine") and "internvl, 24 parameters" in out
     status, out, err = models("use", "mine")
-    assert status == 0 and out.startswith("vlm: mine (version ") and "when one starts" in err
+    assert (
+        status == 0
+        and out.startswith("vlm: mine (version ")
+        and "when one starts" in err
+        and "warning" not in err
+    )
     assert listed(models)["mine"]["coaches"] == ["vlm"]
     status, out, err = models("list")
     assert status == 0 and "mine" in out and "internvl" in out and "No feedback service runs" in err
     status, _, err = models("remove", "mine")
     assert status == 2 and err.startswith("codriver models remove: coach vlm uses mine.")
-    models("use", "mine", "--coach", "second")
+    status, out, err = models("use", "mine", "--coach", "second")
+    assert status == 0 and out.startswith("second: mine") and "and no 'second'" in err
     status, _, err = models("use", "mine", "--coach", "clip")
     assert status == 2 and "model for vlm coaches" in err
 
