@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from codriver.v1 import agent_service_pb2, feedback_pb2, feedback_service_pb2
 if TYPE_CHECKING:
     from agent_server.sessions.exchange import Exchange
     from agent_server.sessions.session import Session
+
+_log = logging.getLogger(__name__)
 
 MAX_KEPT = 4096
 """Feedback kept for a client that is not attached; the oldest is dropped beyond."""
@@ -114,6 +117,8 @@ class SessionFeedback:
 
     def close(self) -> None:
         """The session is closed: what is open ends as CANCELLED, here and at the service."""
+        # Answers that a client leaves behind when it goes are nothing to worry about; those dropped before are.
+        level = logging.WARNING if self.undeliverable else logging.INFO
         self._closed = True
         still, self._open = self._open, set()
         self._open_of_env.clear()
@@ -122,6 +127,15 @@ class SessionFeedback:
                 unavailable(asked, feedback_pb2.UNAVAILABLE_REASON_CANCELLED, "the session was closed")
             )
         self.flush()
+        self.undeliverable += len(self._kept)
+        self._kept.clear()
+        if self.undeliverable:
+            _log.log(
+                level,
+                "session %s: closed; %d pieces of its feedback were not delivered",
+                self._session.session_id,
+                self.undeliverable,
+            )
         self._link.cancel(asked.key() for asked in still)
 
     def flush(self) -> None:
@@ -190,6 +204,15 @@ class SessionFeedback:
             self.undeliverable += len(feedback)
             return
         self._kept.extend(feedback)
-        while len(self._kept) > MAX_KEPT:
+        excess = len(self._kept) - MAX_KEPT
+        if excess <= 0:
+            return
+        if not self.undeliverable:
+            _log.warning(
+                "session %s: no client comes for its feedback; beyond %d, the oldest is dropped",
+                self._session.session_id,
+                MAX_KEPT,
+            )
+        self.undeliverable += excess
+        for _ in range(excess):
             self._kept.popleft()
-            self.undeliverable += 1

@@ -189,7 +189,7 @@ def test_act_may_ask_and_the_next_stream_hears(begin, start, coached, peer, kit)
     assert endings.keys() == every(3) and set(endings.values()) == {""}
 
 
-def test_what_nobody_comes_for_is_bounded(begin, start, coached, peer, kit, monkeypatch):
+def test_what_nobody_comes_for_is_bounded(begin, start, coached, peer, kit, monkeypatch, caplog):
     from agent_server.feedback import session_feedback
 
     monkeypatch.setattr(session_feedback, "MAX_KEPT", 5)
@@ -202,8 +202,29 @@ def test_what_nobody_comes_for_is_bounded(begin, start, coached, peer, kit, monk
     kit.wait_until(lambda: server.server.coaching.link.counts.answered == 8, 30)
     coaching = server.server.coaching._sessions[session.session_id]
     kit.wait_until(lambda: coaching.undeliverable == 3)
-    endings = coached.CoachedDriver(stub, session).hear(5)
-    assert endings.keys() == {("vlm", 0, 0, step) for step in range(3, 8)}
+    driver = coached.CoachedDriver(stub, session)
+    assert driver.hear(5).keys() == {("vlm", 0, 0, step) for step in range(3, 8)}
+    driver.close()
+    kit.wait_until(lambda: session.session_id not in server.server.coaching._sessions)
+    said = [record.getMessage() for record in caplog.records if session.session_id in record.getMessage()]
+    assert len(said) == 2 and "the oldest is dropped" in said[0], said
+    assert said[1].endswith("closed; 3 pieces of its feedback were not delivered"), said
+
+
+def test_what_a_closed_session_still_kept_is_counted(begin, start, coached, peer, kit, caplog):
+    caplog.set_level("INFO", logger="agent_server.feedback.session_feedback")
+    server = begin()
+    stub = start.connect(server)
+    session = stub.OpenSession(coached.open_request(), timeout=20)
+    names = {"session_id": session.session_id, "resume_token": session.resume_token}
+    for step in range(2):
+        stub.Act(kit.pb.ActRequest(**names, observations=coached.marked((0, 0, step))), timeout=20)
+    kit.wait_until(lambda: server.server.coaching.link.counts.answered == 2, 30)
+    stub.CloseSession(kit.pb.CloseSessionRequest(**names), timeout=20)
+    kit.wait_until(lambda: session.session_id not in server.server.coaching._sessions)
+    assert [(r.levelname, r.getMessage()) for r in caplog.records if "pieces" in r.getMessage()] == [
+        ("INFO", f"session {session.session_id}: closed; 2 pieces of its feedback were not delivered")
+    ]
 
 
 def test_sessions_do_not_hear_each_other(begin, start, coached, peer):
