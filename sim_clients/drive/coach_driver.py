@@ -53,15 +53,15 @@ class CoachDriver:
         actions = np.zeros((rows, 2), np.float32)
         status = [action_pb2.ACTION_STATUS_EPISODE_END] * rows
         for row, answer in zip(marked, feedback, strict=True):
-            actions[row] = self._action(answer)
-            status[row] = action_pb2.ACTION_STATUS_OK
+            actions[row], status[row] = self._action(answer)
+        acted = action_pb2.ACTION_STATUS_OK in status
         return action_pb2.ActionBatch(
             env=batch.env,
             episode=batch.episode,
             step=batch.step,
             action=actions.ravel().tolist(),
             status=status,
-            policy=action_pb2.PolicyVersion(policy_id=self._model or COACH) if marked else None,
+            policy=action_pb2.PolicyVersion(policy_id=self._model or COACH) if acted else None,
             queue_us=max((answer.queue_us for answer in feedback), default=0),
             inference_us=max((answer.inference_us for answer in feedback), default=0),
         )
@@ -98,15 +98,16 @@ class CoachDriver:
             for place, row in enumerate(marked)
         ]
 
-    def _action(self, feedback: feedback_pb2.Feedback) -> Any:
+    def _action(self, feedback: feedback_pb2.Feedback) -> tuple[Any, action_pb2.ActionStatus]:
         self.asked += 1
         if feedback.model_id:
             self._model = feedback.model_id
         if feedback.WhichOneof("outcome") != "vlm_action":
             self.unanswered[reason_name(feedback.unavailable.reason)] += 1
-            return BRAKE
+            return BRAKE, action_pb2.ACTION_STATUS_FALLBACK_BRAKE
         said = feedback.vlm_action
-        return to_action(np.array([said.throttle, said.steer, said.brake], np.float32))
+        action = to_action(np.array([said.throttle, said.steer, said.brake], np.float32))
+        return action, action_pb2.ACTION_STATUS_OK
 
 
 @contextlib.contextmanager

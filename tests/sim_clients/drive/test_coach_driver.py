@@ -13,6 +13,7 @@ from sim_clients.drive.coach_driver import BRAKE, CoachDriver
 from tests.codriver.coaching.feedback_peer import FeedbackPeer, answer_to
 
 OK, END = action_pb2.ACTION_STATUS_OK, action_pb2.ACTION_STATUS_EPISODE_END
+BRAKED = action_pb2.ACTION_STATUS_FALLBACK_BRAKE
 SPEC = observation_spec(picture=True).tensors[-1]
 
 
@@ -83,13 +84,15 @@ def test_without_an_answer_it_brakes_and_says_so(driven):
     driver, _ = driven(by_env)
     for step in range(3):
         answer = driver(batch((1, step, True), (2, step, True)))
-        assert tuple(answer.action[2:]) == BRAKE
+        assert tuple(answer.action[2:]) == BRAKE and list(answer.status) == [OK, BRAKED]
     assert driver.figures() == {"unanswered_share": 0.5, "unanswered": {"UNPARSEABLE": 3}}
 
 
 def test_a_model_that_hangs_ends_as_timed_out(driven):
     driver, _ = driven(lambda peer, request: [], timeout_s=0.3)
-    assert tuple(driver(batch((1, 0, True))).action) == BRAKE
+    answer = driver(batch((1, 0, True)))
+    assert tuple(answer.action) == BRAKE and list(answer.status) == [BRAKED]
+    assert not answer.HasField("policy")  # no model chose this
     assert driver.figures()["unanswered"] == {"TIMED_OUT": 1}
 
 
