@@ -23,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
         description="Asks the coaches' models about recorded drives and compares their answers with the expert's "
         "actions. Beside them: always answering the commonest action, and what can be known at best where the speed "
         "is known only as one of four bins, as CLIP knows it.",
-        epilog="Make the default data with: " + COLLECT.format(HELD_OUT),
+        epilog="example: codriver evaluate-models --json\n\nThe default data is made by: "
+        + COLLECT.format(HELD_OUT),
     )
     p.add_argument(
         "--data",

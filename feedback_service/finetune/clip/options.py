@@ -78,8 +78,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="codriver finetune clip",
         description="Trains a CLIP to say which of the 30 actions of a context the expert takes, on recorded drives.",
-        epilog="The small model trains from scratch on one core in under an hour. An open_clip model, as ViT-B-16, "
-        "starts from its published weights with the paper's settings, and wants a GPU.",
+        epilog="example: codriver finetune clip --data data/expert --out runs/clip --minutes 40. An open_clip model, "
+        "as ViT-B-16, starts from its published weights (--weights) with the paper's settings, and wants a GPU.",
     )
     p.add_argument(
         "--data",
