@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -90,6 +91,15 @@ class Program:
         """Process ids that carry the mark and do not go."""
         wait_until(lambda: not self.marked(), patience_s)
         return self.marked()
+
+    def end(self) -> None:
+        """Ends it and everything that it started, where that is still there."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)  # it leads a group of its own
+        for pid in self.marked():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
 
     def marked(self) -> list[int]:
         """Process ids that carry the mark now."""

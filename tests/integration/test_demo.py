@@ -128,21 +128,24 @@ def test_a_coach_that_does_not_come_is_named_and_does_not_hold_up_the_drive(poli
 
 def test_a_coach_joins_a_running_drive_and_an_interrupt_ends_everything(policy_path, tmp_path):
     program = demo(
-        policy_path, tmp_path / "out", "--headless", "--episodes", "1000", "--feedback", f"unix:{tmp_path}/f",
+        policy_path, tmp_path / "out", "--headless", "--steps", "5000", "--feedback", f"unix:{tmp_path}/f",
         start=Program,
     )  # fmt: skip
-    lines = []
-    reader = threading.Thread(target=lambda: lines.extend(program.process.stderr), daemon=True)
-    reader.start()
-    assert wait_until(lambda: any("starting sumo" in line for line in lines), 100.0), lines
-    time.sleep(1.0)
-    with FeedbackPeer(tmp_path / "f") as peer:
-        assert wait_until(lambda: any("have joined after" in line for line in lines), 60.0), lines
-        assert wait_until(lambda: len(peer.asked) > 10, 60.0)
-        program.process.send_signal(signal.SIGINT)
-        assert program.process.wait(60.0) == 130
-    reader.join()
-    assert program.left() == [] and "codriver demo: stopped\n" in lines
+    try:
+        lines = []
+        reader = threading.Thread(target=lambda: lines.extend(program.process.stderr), daemon=True)
+        reader.start()
+        assert wait_until(lambda: any("starting sumo" in line for line in lines), 100.0), lines
+        time.sleep(1.0)
+        with FeedbackPeer(tmp_path / "f") as peer:
+            assert wait_until(lambda: any("have joined after" in line for line in lines), 60.0), lines
+            assert wait_until(lambda: len(peer.asked) > 10, 60.0)
+            program.process.send_signal(signal.SIGINT)
+            assert program.process.wait(60.0) == 130
+        reader.join()
+        assert program.left() == [] and "codriver demo: stopped\n" in lines
+    finally:
+        program.end()
 
 
 @pytest.mark.skipif(find() is None, reason="the coaches' environment is not there (make coach)")
