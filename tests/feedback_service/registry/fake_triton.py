@@ -1,11 +1,12 @@
 """A peer that speaks KServe v2 with explicit model control; a model behaves as ``behaviour.json`` beside it says.
 
-Its keys: ``load_error`` (text), ``load_s``, ``load_hangs``, ``never_ready``, ``infer_s``, ``answer`` (ok, nan, rows,
-row_error, error, nonsense).
+Its keys: ``load_error`` (text), ``failing_loads`` (how many; default all), ``load_s``, ``load_hangs``, ``never_ready``,
+``infer_s``, ``answer`` (ok, nan, rows, row_error, error, nonsense).
 """
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 
 import grpc
@@ -21,6 +22,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.repository = repository
         self.loaded, self.calls, self.answered, self.log, self.dead = {}, {}, {}, [], set()
         self.most_loaded = 0
+        self._failed_loads = Counter()
 
     async def start(self, address="127.0.0.1:0"):
         self.server = grpc.aio.server()
@@ -65,7 +67,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         behaviour = self.behaviour(model)
         self.log.append(("load", model))
         await asyncio.sleep(600 if behaviour.get("load_hangs") else behaviour.get("load_s", 0))
-        if "load_error" in behaviour:
+        if "load_error" in behaviour and self._failed_loads[model] < behaviour.get("failing_loads", 1e9):
+            self._failed_loads[model] += 1
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, behaviour["load_error"])
         self.loaded[model] = behaviour
         self.most_loaded = max(self.most_loaded, len(self.loaded))
