@@ -67,9 +67,10 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         behaviour = self.behaviour(model)
         self.log.append(("load", model))
         await asyncio.sleep(600 if behaviour.get("load_hangs") else behaviour.get("load_s", 0))
-        if "load_error" in behaviour and self._failed_loads[model] < behaviour.get("failing_loads", 1e9):
-            self._failed_loads[model] += 1
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, behaviour["load_error"])
+        error = behaviour.get("load_error")
+        if error is not None and self._failed_loads[error] < behaviour.get("failing_loads", 1e9):
+            self._failed_loads[error] += 1
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error)
         self.loaded[model] = behaviour
         self.most_loaded = max(self.most_loaded, len(self.loaded))
         return service_pb2.RepositoryModelLoadResponse()
