@@ -1,8 +1,9 @@
 """From the text of a vision-language coach to a control, or to the reason why there is none. Never a default.
 
 A JSON object with exactly the three keys is taken by its keys. In any other text each key has to be followed by its
-number (``"throttle": 0.5``, ``throttle = 5e-1``), in any order. Text that could be read in two ways is not read: two
-different numbers for a key, a range ("0.2 to 0.4"), a decimal comma, a number that the end of the answer may have cut.
+number (``"throttle": 0.5``, ``throttle = 5e-1``), in any order, and the number by a separator, a line's end or the next
+key. Text that could be read in two ways is not read: two different numbers for a key, a range ("0.2 to 0.4"), a sum, a
+decimal comma, a key behind a "not", a number that the end of the answer may have cut.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ TOLERANCE = 0.01
 _LOWEST = {"throttle": 0.0, "steer": -1.0, "brake": 0.0}
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
-# Not a number of its own: "50%", "0.5.1", "0,5", "0.2-0.4", "0.2 to 0.4", "1/2", "0.5e".
-_GOES_ON = r"[\w%]|[.,]\d|\s*(?:[-\u2013~/*]|\.\.|to\b|or\b)\s*\.?\d"
+_MARKS = r"[\"'`*\\]*"
+# All that may stand behind a number. Not among it: "50%", "0,5", "0.2 to 0.4", "0.5 +- 0.1", "0.5, or 0.6", "0.5 if".
+_ENDS = (
+    r"\s*\Z|[ \t]*(?:[\r\n}\])]|\\?[\"'`]|[,;](?![ \t]*(?:[+-]?\.?\d|or\b)))"
+    rf"|[ \t]+{_MARKS}(?:{'|'.join(KEYS)})\b"
+)
 _STATED = {
     key: re.compile(
-        rf"(?<![\w-]){key}[\"'`*\\]*\s*[:=]\s*(?:(?P<number>{_NUMBER})(?!{_GOES_ON})|(?P<type>float\b)|)",
+        rf"(?:(?P<negated>\b(?:not|no|never)\s+{_MARKS})|(?<![\w-])){key}{_MARKS}\s*[:=]\s*"
+        rf"(?:(?P<number>{_NUMBER})(?={_ENDS})|(?P<type>float\b)|)",
         re.ASCII | re.IGNORECASE,
     )
     for key in KEYS
@@ -97,6 +103,8 @@ def _from_keys(text: str) -> dict[str, float] | Unparseable:
         for match in pattern.finditer(text):
             if match["type"]:  # the prompt's own format, repeated
                 continue
+            if match["negated"]:
+                return Unparseable(f"{key} is negated")
             if not match["number"]:
                 return Unparseable(f"{key} is not a number")
             if cut and match.end() == len(text.rstrip()):
