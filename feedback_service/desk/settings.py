@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from codriver.driving import PICTURE_SIZE_PX
 from codriver.v1 import feedback_pb2, tensor_pb2
@@ -16,11 +16,20 @@ class Route:
         model: Its name at Triton.
         model_id: Its name for people, on every answer.
         model_version: Its version, on every answer.
+        versioned_by_triton: The version is Triton's, and another one may stand behind the name at any time. Otherwise
+            it is the store's, whose models all are Triton's version 1.
     """
 
     model: str
     model_id: str
     model_version: str
+    versioned_by_triton: bool = False
+
+    def answered_by(self, triton_version: str) -> Route:
+        """The route with the version that has answered."""
+        if not self.versioned_by_triton or triton_version in ("", self.model_version):
+            return self
+        return replace(self, model_version=triton_version)
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,8 @@ class Limits:
     Attributes:
         max_pending_per_session: Unanswered requests of a session, at all coaches together.
         max_pending_per_stream: Unanswered requests of a stream, at all coaches together.
+        max_streams: Streams that may be open at once.
+        handshake_s: Time in which a stream's first message comes.
         max_picture_bytes: Largest picture.
         max_timeout_ms: Longest wait that a request may ask for; longer ones are cut to it.
         answers_kept: Answers per coach that are kept for requests that are sent again.
@@ -94,6 +105,8 @@ class Limits:
 
     max_pending_per_session: int = 256
     max_pending_per_stream: int = 8192
+    max_streams: int = 256
+    handshake_s: float = 10.0
     max_picture_bytes: int = 1024 * 1024
     max_timeout_ms: int = 600_000
     answers_kept: int = 8192

@@ -7,8 +7,8 @@ from typing import Any
 
 import grpc
 
-from codriver.errors import CodriverError
-from codriver.serving.status import Context, Handler, answered, unary_handlers
+from codriver.errors import CodriverError, ResourceExhaustedError
+from codriver.serving.status import Context, Handler, abort, answered, unary_handlers
 from codriver.v1 import feedback_service_pb2 as pb
 from feedback_service.desk.desk import Desk
 from feedback_service.service.annotate_stream import AnnotateStream
@@ -52,7 +52,16 @@ class FeedbackService:
 
     async def annotate(self, _: Any, context: Context) -> None:
         """Serves a stream to its end."""
-        stream = AnnotateStream(context, self._desk.open_stream)
+        limits = self._desk.limits
+        if len(self._streams) >= limits.max_streams:
+            error = ResourceExhaustedError(
+                f"{limits.max_streams} streams are open, and no more are allowed",
+                reason="TOO_MANY_STREAMS",
+                hint="Ask about all sessions on one stream, or raise the service's limit max_streams.",
+                retry_after_s=2.0,
+            )
+            await abort(context, error)
+        stream = AnnotateStream(context, self._desk.open_stream, limits.handshake_s)
         self._streams[stream] = None
         if self._stopping is not None:
             stream.end(self._stopping)

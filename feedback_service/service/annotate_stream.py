@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from codriver.errors import CodriverError, InvalidArgumentError
+from codriver.errors import CodriverError, DeadlineExceededError, InvalidArgumentError
 from codriver.serving.status import EOF, Context, parse
 from codriver.v1 import feedback_pb2
 from codriver.v1 import feedback_service_pb2 as pb
@@ -44,15 +44,19 @@ class AnnotateStream:
     """One stream, from its first message to its status."""
 
     def __init__(
-        self, context: Context, open_asker: Callable[[Callable[[feedback_pb2.Feedback], None]], Asker]
+        self,
+        context: Context,
+        open_asker: Callable[[Callable[[feedback_pb2.Feedback], None]], Asker],
+        handshake_s: float,
     ) -> None:
         """A stream that is not yet running.
 
         Args:
             context: Its call.
             open_asker: The desk's: takes what gets the answers.
+            handshake_s: Time in which the peer sends its first message.
         """
-        self._context = context
+        self._context, self._handshake_s = context, handshake_s
         self._outbox: deque[feedback_pb2.Feedback] = deque()
         self._changed, self._room, self._ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._room.set()
@@ -94,7 +98,7 @@ class AnnotateStream:
 
     async def _read(self) -> None:
         """Reads until the peer is done sending."""
-        first = await self._context.read()
+        first = await self._first()
         if first is EOF:
             return
         message: pb.AnnotateRequest = parse(first, pb.AnnotateRequest)
@@ -110,6 +114,16 @@ class AnnotateStream:
             self._take(parse(content, pb.AnnotateRequest))
             if not self._room.is_set():
                 await self._room.wait()
+
+    async def _first(self) -> Any:
+        try:
+            return await asyncio.wait_for(self._context.read(), self._handshake_s)
+        except TimeoutError:
+            raise DeadlineExceededError(
+                f"the stream's first message did not come within {self._handshake_s:g} s",
+                reason="NO_PICTURE_SPEC",
+                field="picture_spec",
+            ) from None
 
     def _take(self, message: pb.AnnotateRequest) -> None:
         kind = message.WhichOneof("message")

@@ -97,6 +97,41 @@ def test_streams_that_break_the_contract_end_with_details_and_others_go_on(kit, 
     run(work())
 
 
+def test_a_stream_that_never_begins_ends(kit):
+    async def work():
+        limits = Limits(handshake_s=0.5)
+        async with kit.serving(kit.folder, limits=limits) as service, kit.stream(service.address) as good:
+            async with kit.stream(service.address, spec=None) as silent:
+                assert refused(await silent.status()) == (
+                    "DEADLINE_EXCEEDED", "NO_PICTURE_SPEC", "picture_spec",
+                )  # fmt: skip
+            await good.send(kit.requests(kit.request(1)))
+            assert [kit.outcome(f) for f in await good.rest()] == ["clip_reward"]
+
+    run(work())
+
+
+def test_streams_beyond_the_limit_are_refused_until_one_ends(kit):
+    async def work():
+        limits = Limits(max_streams=2)
+        async with (
+            kit.serving(kit.folder, limits=limits) as service,
+            kit.stream(service.address) as one,
+            kit.stream(service.address) as other,
+        ):
+            for peer in (one, other):
+                await peer.send(kit.requests(kit.request(1)))
+                await peer.read()
+            async with kit.stream(service.address, spec=None) as third:
+                assert refused(await third.status()) == ("RESOURCE_EXHAUSTED", "TOO_MANY_STREAMS", "")
+            await one.rest()
+            async with kit.stream(service.address) as third:
+                await third.send(kit.requests(kit.request(2)))
+                assert [kit.outcome(f) for f in await third.rest()] == ["clip_reward"]
+
+    run(work())
+
+
 def test_every_field_of_a_picture_spec_is_named():
     from codriver.errors import SpecError
     from feedback_service.service.picture_spec import check_picture_spec
