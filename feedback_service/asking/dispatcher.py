@@ -196,6 +196,8 @@ class Dispatcher:
             call.ended = True
             now = loop.time()
             call.model.succeeded(now - call.started_at, now)
+            # On the model too: what its earlier version has answered is not in the cache for this one.
+            route = call.model.route = route.answered_by(answer.model_version)
             for row, outcome in zip(rows, outcomes):
                 if row.call is call:
                     self._waiting.settle(row, outcome, route, answer.inference_us)

@@ -30,7 +30,7 @@ class ModelHealth:
         usable: Called when rows may be called again.
 
     Attributes:
-        route: The model.
+        route: The model, with the version that answered last.
         latency: How long it takes.
     """
 

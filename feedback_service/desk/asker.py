@@ -81,6 +81,7 @@ class Asker:
     def join(self, row: Row, coach: CoachDesk) -> None:
         """Waits for a row of a coach, once more if it does already."""
         row.askers.append(self)
+        row.stop_grace()
         self._rows[row] = coach
 
     def deliver(self, row: Row | None, feedback: feedback_pb2.Feedback) -> None:

@@ -198,7 +198,7 @@ class CoachDesk:
             return
         asked, row.askers = len(row.askers) - len(others), others
         if not others:
-            asyncio.get_running_loop().call_later(grace_s, self._end_unwanted, row, outcome)
+            row.grace = asyncio.get_running_loop().call_later(grace_s, self.settle, row, outcome)
         feedback = feedback_of(row, self.settings.name, outcome)
         for _ in range(asked):
             asker.deliver(row, feedback)
@@ -276,6 +276,7 @@ class CoachDesk:
         elif row.call is not None:
             row.call.leave(row)
         row.state = RowState.DONE
+        row.stop_grace()
         if row.timer is not None:
             row.timer.cancel()
         del self._rows[row.key]
@@ -297,10 +298,6 @@ class CoachDesk:
 
     def _expire(self, row: Row) -> None:
         self.settle(row, endings.expired(row))
-
-    def _end_unwanted(self, row: Row, outcome: Outcome) -> None:
-        if not row.askers:
-            self.settle(row, outcome)
 
     def _forget_pending(self, session_id: str) -> None:
         left = self._session_pending[session_id] - 1

@@ -65,6 +65,7 @@ class Row:
         askers: Who waits; an asker that asked twice is in it twice.
         state: Where it is.
         timer: Fires at the deadline.
+        grace: Fires when nobody has come back for it; None: somebody waits.
         call: The call that it is part of.
         waited_s: Time in the queue, once it has left it.
         attempts: Calls that it was part of.
@@ -77,6 +78,7 @@ class Row:
         "call",
         "deadline",
         "fingerprint",
+        "grace",
         "key",
         "max_age_steps",
         "picture",
@@ -114,9 +116,16 @@ class Row:
         self.askers: list[Asker] = []
         self.state = RowState.IDLE
         self.timer: asyncio.TimerHandle | None = None
+        self.grace: asyncio.TimerHandle | None = None
         self.call: Call | None = None
         self.waited_s = 0.0
         self.attempts = 0
+
+    def stop_grace(self) -> None:
+        """Somebody waits for it again, or it ends."""
+        if self.grace is not None:
+            self.grace.cancel()
+            self.grace = None
 
     @property
     def age_steps(self) -> int:
@@ -126,6 +135,4 @@ class Row:
     @property
     def stale(self) -> bool:
         """Whether it is older than its asker wants it to be."""
-        if not self.max_age_steps:
-            return False
-        return self.way.episode > self.key.episode or self.age_steps > self.max_age_steps
+        return 0 < self.max_age_steps < self.age_steps

@@ -205,7 +205,8 @@ async def find_fixed(client: TritonClient, triton_model: str, kind: int, patienc
         versions = (await client.metadata(triton_model)).versions
     except TritonError as error:
         raise LoadError(f"{triton_model}: {error.detail}", again=True) from error
-    return Route(triton_model, triton_model, max(versions, key=_number, default=""))
+    version = max(versions, key=_number, default="")
+    return Route(triton_model, triton_model, version, versioned_by_triton=True)
 
 
 def what_went_wrong(detail: str) -> str:

@@ -250,11 +250,15 @@ def test_ages_and_stale(tmp_path):
         assert (stale.key.step, stale.age_steps) == (1, 4)
         assert stale.unavailable.reason == feedback_pb2.UNAVAILABLE_REASON_STALE
         assert stale.unavailable.detail == "4 steps old; at most 3 were wanted"
-        stream.asker.progress(key(0, episode=1))  # a new episode
-        assert [feedback.key.step for feedback in stream.answers] == [1, 2]
+        stream.asker.progress(key(0, episode=1))  # a new episode: one step more, and not too old for that
+        assert len(stream.answers) == 1
+        stream.asker.progress(key(296, episode=1))
+        assert len(stream.answers) == 1
+        stream.asker.progress(key(297, episode=1))
+        assert stream.answers[-1].unavailable.detail == "301 steps old; at most 300 were wanted"
         await stream.wait()
         ages = {feedback.key.step: feedback.age_steps for feedback in stream.answers}
-        assert ages == {0: 6, 1: 4, 2: 4, 3: 3}
+        assert ages == {0: 303, 1: 4, 2: 301, 3: 300}
         assert stream.outcomes() == {"stale": 2, "value": 2}
         assert len(b.vlm.rows) == 2
 
@@ -355,6 +359,46 @@ def test_who_comes_back_in_time_loses_nothing(tmp_path):
         assert again.outcomes() == {"value": 9} and len(b.vlm.rows) == 9
 
     run(test, tmp_path, limits={"reconnect_grace_s": 20.0})
+
+
+def test_who_leaves_a_second_time_has_the_whole_grace_again(tmp_path):
+    async def test(b):
+        b.vlm.hang = True
+        loop = asyncio.get_running_loop()
+        first = b.stream()
+        first.ask(0)
+        first.asker.close()
+        await asyncio.sleep(0.7)
+        second = b.stream()
+        second.ask(0)
+        second.asker.close()
+        left_at = loop.time()
+        await b.until(lambda: b.desk.coach("vlm").unanswered == 0)
+        assert loop.time() - left_at >= 1.0
+
+    run(test, tmp_path, limits={"reconnect_grace_s": 1.0})
+
+
+def test_a_version_that_changes_at_triton_is_on_the_answers_and_not_in_the_cache(tmp_path):
+    async def test(b):
+        stream = b.stream()
+
+        async def ask(step, number):
+            stream.ask(step, number=number)
+            answer = (await stream.wait())[-1]
+            return answer.model_version, answer.cached
+
+        await b.desk.coach("vlm").switch(Route("vlm_action", "vlm_action", "1", versioned_by_triton=True))
+        assert await ask(0, 5) == ("1", False)
+        b.vlm.version = "2"
+        assert await ask(1, 6) == ("2", False)
+        assert b.desk.coach("vlm").info().model_version == "2"
+        assert await ask(2, 5) == ("2", False)  # what version 1 said is not what version 2 would say
+        assert await ask(3, 5) == ("2", True)
+        await b.desk.coach("vlm").switch(Route("vlm_action", "small", "v7"))
+        assert await ask(4, 7) == ("v7", False)  # a stored model has the store's version
+
+    run(test, tmp_path)
 
 
 def test_limits_of_session_stream_and_coach(tmp_path):
