@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import sys
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from sim_clients.drive.coach_driver import EVERY_ROW, open_coach_driver
 from sim_clients.drive.coaching import Coaching
 from sim_clients.drive.config import Recording, WorkerConfig
 from sim_clients.drive.feedback_rule import MarkingRule
-from sim_clients.drive.loop import Answer, DriveLoop, Episode
+from sim_clients.drive.loop import Answer, DriveLoop, Episode, Step
 from sim_clients.drive.pool import WorkerPool
 from sim_clients.drive.progress import EpisodeProgress
 from sim_clients.drive.recorder import episode_id
@@ -37,6 +38,23 @@ from sim_clients.simulators import check_town, load_simulator
 
 _LOOK_FOR_STORED = 1000
 """Episodes of an endless list that are looked for in the dataset that it is recorded into."""
+
+
+@dataclass
+class _Driven:
+    """What there is to report, also of a drive that is cut off.
+
+    Attributes:
+        steps: Steps of all environments.
+        records: Of the episodes that ended.
+        failures: Why the others ended.
+        coaching: Figures of the coaches, or of the model that drove.
+    """
+
+    steps: int = 0
+    records: list[EpisodeRecord] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    coaching: dict[str, Any] = field(default_factory=dict)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -105,40 +123,40 @@ def main(argv: list[str]) -> int:
         parser().error("--soft needs --train: traffic that is kept makes episodes depend on each other")
     _check_driver(arguments)
     check_coach_arguments(parser(), arguments)
-    records: list[EpisodeRecord] = []
-    failures: list[str] = []
-    coaching: dict[str, Any] = {}
+    driven = _Driven()
     try:
-        _drive(arguments, records, failures, coaching)
+        _drive(arguments, driven)
     except (CodriverError, DatasetError, SimulatorError, OSError) as error:
+        if driven.steps:  # what was driven until then is worth its figures
+            _report(driven, arguments.json)
         print(f"codriver drive: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("codriver drive: stopped", file=sys.stderr)
-    figures: dict[str, Any] = {**(summarise(records) if records else {"routes": 0}), "failures": failures}
-    if arguments.json:
-        print(
-            json.dumps(
-                {**figures, "coaching": coaching} if "coaches" in coaching else {**figures, **coaching}
-            )
-        )
-    else:
-        for name, value in figures.items():
-            print(f"{name:28} {value}")
-        for line in coaching_lines(coaching) if "coaches" in coaching else ():
-            print(line)
-        if "unanswered_share" in coaching:
-            for name, value in coaching.items():
-                print(f"{name:28} {value}")
+    _report(driven, arguments.json)
     return 0
 
 
-def _drive(
-    arguments: argparse.Namespace,
-    records: list[EpisodeRecord],
-    failures: list[str],
-    coaching: dict[str, Any],
-) -> None:
+def _report(driven: _Driven, as_json: bool) -> None:
+    """Prints the figures."""
+    coaching = driven.coaching
+    summary = summarise(driven.records) if driven.records else {"routes": 0}
+    figures: dict[str, Any] = {**summary, "failures": driven.failures}
+    if as_json:
+        figures.update({"coaching": coaching} if "coaches" in coaching else coaching)
+        print(json.dumps(figures), flush=True)
+        return
+    for name, value in figures.items():
+        print(f"{name:28} {value}")
+    for line in coaching_lines(coaching) if "coaches" in coaching else ():
+        print(line)
+    if "unanswered_share" in coaching:
+        for name, value in coaching.items():
+            print(f"{name:28} {value}")
+    sys.stdout.flush()
+
+
+def _drive(arguments: argparse.Namespace, driven: _Driven) -> None:
     factory = load_simulator(arguments.simulator)
     town = check_town(factory, arguments.town or factory.training_town)
     recording = None
@@ -165,13 +183,17 @@ def _drive(
     def note(episode: Episode) -> None:
         progress.episode(episode)
         if episode.record is not None:
-            records.append(EpisodeRecord.from_json(episode.record))
+            driven.records.append(EpisodeRecord.from_json(episode.record))
         else:
-            failures.append(episode.failure or "failed")
+            driven.failures.append(episode.failure or "failed")
+
+    def count(step: Step) -> None:
+        driven.steps += 1
+        progress.step(step)
 
     with contextlib.ExitStack() as stack:
         # The session first: a wrong address is noticed before simulators start.
-        answer, feedback, marking = _open(arguments, stack, coaching)
+        answer, feedback, marking = _open(arguments, stack, driven.coaching)
         configs = [
             WorkerConfig(
                 env,
@@ -199,7 +221,7 @@ def _drive(
             pool,
             iter(tasks),
             answer,
-            on_step=progress.step,
+            on_step=count,
             on_episode=note,
             max_rows=arguments.steps,
             reset_rule=ResetRule(arguments.soft, arguments.soft_below) if arguments.train else None,

@@ -9,12 +9,13 @@ from codriver.dataset import Dataset
 from codriver.driving import MASK_LEVELS
 from sim_clients.drive.command import main as drive_command
 from sim_clients.drive.server import local_server
-from tests.codriver.coaching.feedback_peer import FeedbackPeer
+from tests.codriver.coaching.feedback_peer import FeedbackPeer, silent
 from tests.integration.helpers import SMALL_TOWN, Program, codriver, wait_until
 
 CRASHING = """
 import asyncio, os, signal, sys
 import torch
+from agent_server.feedback.coaching import FeedbackSource
 from agent_server.policies.card import PolicyCard
 from agent_server.policies.torch_policy import TorchPolicy
 from agent_server.server import AgentServer, Options
@@ -30,7 +31,8 @@ class Crashing(torch.nn.Module):
 
 async def main():
     card = PolicyCard("crashing", "none", observation_spec(), action_spec(), has_value=True)
-    server = AgentServer([TorchPolicy(card, Crashing())], Options(threads=1, listen=(sys.argv[1],)))
+    feedback = FeedbackSource(sys.argv[2]) if sys.argv[2:] else None
+    server = AgentServer([TorchPolicy(card, Crashing())], Options(threads=1, listen=(sys.argv[1],), feedback=feedback))
     await server.start()
     await server.wait()
 
@@ -75,14 +77,22 @@ def test_steps_end_it(server):
     assert "failures" in ended.out
 
 
-def test_a_server_that_is_killed_is_one_line(tmp_path):
+def test_a_server_that_is_killed_is_one_line_after_the_figures(tmp_path):
     address = f"unix:{tmp_path}/s"
-    server = Program(address, code=CRASHING)
-    assert wait_until(lambda: (tmp_path / "s").exists(), 100.0), server.process.poll()
-    ended = codriver("drive", "sumo", "--server", address, "--envs", "2", "--episodes", "2", *SMALL_TOWN)
+    with FeedbackPeer(tmp_path / "f", silent) as peer:
+        server = Program(address, peer.address, code=CRASHING)
+        assert wait_until(lambda: (tmp_path / "s").exists() and peer.listed, 100.0), server.process.poll()
+        ended = codriver(
+            "drive", "sumo", "--server", address, "--envs", "2", "--episodes", "2", *SMALL_TOWN,
+            "--coach", "vlm", "--feedback-every", "2", "--json",
+        )  # fmt: skip
     assert server.finish().status == -9
-    line = ended.refusal("drive")
-    assert "lost the server" in line and address in line
+    assert (ended.status, ended.left) == (2, []), ended.err
+    assert ended.err.startswith("codriver drive: ") and ended.err.count("\n") == 1, ended.err
+    assert "lost the server" in ended.err and address in ended.err
+    account = ended.figures["coaching"]["coaches"]["vlm"]  # what was asked has ended, and says how
+    assert account["asked"] > 5 and account["pending"] == 0
+    assert account["unavailable"] == {"RESTARTED": account["asked"]}
 
 
 def test_the_vision_language_model_drives_by_itself(tmp_path):
