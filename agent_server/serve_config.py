@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent_server.feedback.coaching import FeedbackSource
 from agent_server.limits import Limits
 from agent_server.server import Options
-from codriver.connection import target
+from codriver.coaching.source import FeedbackSource
 from codriver.errors import InvalidArgumentError
 from codriver.serving.config_file import read_config
-from codriver.serving.listen import is_loopback
 from codriver.serving.protection import IN_FILES, add_protection_options, protection_of
 
 SHIPPED_POLICY = Path(__file__).parent / "policies" / "shipped"
@@ -52,7 +50,7 @@ class Settings:
     verbose: bool = False
 
 
-_FEEDBACK = ("feedback", "feedback_tls_ca", "feedback_token")
+_FEEDBACK = ("feedback", "feedback_tls_ca", "feedback_token", "feedback_tls_cert", "feedback_tls_key")
 _VALUES = (
     "policy",
     "listen",
@@ -112,6 +110,10 @@ def parser() -> argparse.ArgumentParser:
         "--feedback-tls-ca", metavar="FILE", help="it speaks TLS, certified by these roots (PEM)"
     )
     group.add_argument("--feedback-token", metavar="FILE", help="file with the bearer token that it wants")
+    group.add_argument(
+        "--feedback-tls-cert", metavar="FILE", help="our own certificate (PEM), where it wants one"
+    )
+    group.add_argument("--feedback-tls-key", metavar="FILE", help="private key of that certificate (PEM)")
     add_protection_options(p)
     return p
 
@@ -166,21 +168,15 @@ def _feedback(given: dict[str, Any], args: argparse.Namespace) -> FeedbackSource
     for name in _FEEDBACK:
         value, of_file = getattr(args, name), given.pop(name, None)
         chosen[name] = of_file if value is None else value
-    address, ca, token = (chosen[name] or None for name in _FEEDBACK)
+    address, *files = (chosen[name] or None for name in _FEEDBACK)
     if address is None:
         for name in _FEEDBACK:
             if chosen[name]:
                 raise InvalidArgumentError(f"{name} is set, and no feedback service", field="feedback")
         return None
-    target(address)
-    local = address.startswith("unix:") or is_loopback(address.rpartition(":")[0].strip("[]"))
-    if token is not None and ca is None and not local:
-        raise InvalidArgumentError(
-            f"the token would go to {address} unencrypted",
-            field="feedback_token",
-            hint="Name the roots of its certificate with --feedback-tls-ca.",
-        )
-    return FeedbackSource(address, None if ca is None else Path(ca), None if token is None else Path(token))
+    source = FeedbackSource(address, *(None if file is None else Path(file) for file in files))
+    source.check()
+    return source
 
 
 def _cores(text: str) -> tuple[int, ...]:

@@ -15,13 +15,14 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
-from agent_server.feedback.coaching import Coaching, FeedbackSource
+from agent_server.feedback.coaching import Coaching
 from agent_server.limits import Limits
 from agent_server.policies import Policy
 from agent_server.policy_store import LoadedPolicy, PolicyStore
 from agent_server.service import admin, agent
 from agent_server.sessions.intake import Intake
 from agent_server.sessions.registry import SessionRegistry
+from codriver.coaching.source import FeedbackSource
 from codriver.errors import CodriverError, UnavailableError
 from codriver.serving.listen import listen
 from codriver.serving.protection import Protection

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from agent_server.feedback.session_feedback import SessionFeedback
 from agent_server.feedback.settle import PICTURE, FeedbackAgreement
 from codriver.coaching.link import FeedbackLink
-from codriver.errors import InvalidArgumentError
-from codriver.serving.tls import channel_credentials
+from codriver.coaching.source import FeedbackSource
 from codriver.v1 import feedback_pb2
 
 if TYPE_CHECKING:
@@ -22,21 +19,6 @@ _log = logging.getLogger(__name__)
 
 Sink: TypeAlias = Callable[[str, feedback_pb2.Feedback], None]
 """Gets the session's id and everything that one of its requests ends with, values and ``Unavailable`` alike."""
-
-
-@dataclass(frozen=True)
-class FeedbackSource:
-    """Where the feedback service is, and how to be let in.
-
-    Attributes:
-        address: ``HOST:PORT`` or ``unix:PATH``.
-        tls_ca: PEM file with the roots that its certificate comes from; None: a plain connection.
-        token: File whose first line is the bearer token; None: none is sent. Read again for each connection.
-    """
-
-    address: str
-    tls_ca: Path | None = None
-    token: Path | None = None
 
 
 class Coaching:
@@ -52,16 +34,8 @@ class Coaching:
         Raises:
             InvalidArgumentError: The address or a file cannot be used.
         """
-        credentials = None if source.tls_ca is None else channel_credentials(source.tls_ca)
-        token = source.token
-        if token is not None:
-            _read_token(token)  # now, so that a wrong path is named at the start
         self.link = FeedbackLink(
-            source.address,
-            self._on_feedback,
-            picture_spec=PICTURE,
-            credentials=credentials,
-            token=None if token is None else lambda: _read_token(token),
+            source.address, self._on_feedback, picture_spec=PICTURE, **source.link_settings()
         )
         self._sessions: dict[str, SessionFeedback] = {}
         self._sinks: list[Sink] = []
@@ -107,16 +81,3 @@ class Coaching:
                 sink(session_id, feedback)
             except Exception:  # noqa: BLE001 - a sink's fault must not keep feedback from the client
                 _log.exception("a sink failed on feedback of coach %r", feedback.coach)
-
-
-def _read_token(path: Path) -> str:
-    try:
-        lines = path.read_text(encoding="ascii").split("\n", 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(
-            f"cannot read the token in {path}: {error}", field="feedback_token"
-        ) from None
-    token = lines[0].strip()
-    if not token or " " in token:
-        raise InvalidArgumentError(f"{path} holds no token in its first line", field="feedback_token")
-    return token

@@ -9,6 +9,7 @@ from typing import Any
 
 from sim_clients.demo.coach_board import CoachBoard
 from sim_clients.drive.arguments import natural, positive
+from sim_clients.drive.coach_arguments import add_feedback_access, feedback_source
 from sim_clients.drive.coach_service import CoachService, coach_service
 from sim_clients.drive.coaching import Coaching, CoachingRequest
 from sim_clients.drive.feedback_rule import MarkingRule
@@ -32,6 +33,7 @@ def add_demo_coach_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ADDR",
         help="use this feedback service (host:port or unix:PATH) instead of starting one",
     )
+    add_feedback_access(group)
     group.add_argument(
         "--feedback-every",
         type=positive,
@@ -117,7 +119,7 @@ def demo_coach(arguments: argparse.Namespace, say: Callable[[str], None]) -> Ite
     if arguments.coach == "off" or arguments.policy == VLM:
         yield None
         return
-    with coach_service(arguments.feedback) as service:
+    with coach_service(feedback_source(arguments)) as service:
         try:
             yield DemoCoach(service, arguments)
         finally:

@@ -17,6 +17,7 @@ from sim_clients.demo.contact_sheet import ContactSheet
 from sim_clients.demo.frames import Frame, to_frame
 from sim_clients.demo.summary import DriveSummary
 from sim_clients.drive.arguments import natural, positive
+from sim_clients.drive.coach_arguments import feedback_source
 from sim_clients.drive.coach_driver import EVERY_ROW, CoachDriver, open_coach_driver
 from sim_clients.drive.coaching import Coaching
 from sim_clients.drive.config import WorkerConfig
@@ -175,10 +176,10 @@ def _driver(
     """Starts whoever answers observations: an agent server with its coaches, or the model that drives by itself."""
     if arguments.policy == VLM:
         _say("the vision-language model drives by itself")
-        driver = open_coach_driver(arguments.feedback, lambda line: _say(f"coach: {line}"))
+        driver = open_coach_driver(feedback_source(arguments), lambda line: _say(f"coach: {line}"))
         return stack.enter_context(driver), None, EVERY_ROW
     _say("starting the agent server")
-    linked = [] if coach is None else ["--feedback", coach.service.address]
+    linked = [] if coach is None else coach.service.source.options()
     address = stack.enter_context(local_server(arguments.policy, arguments=linked))
     if coach is not None:
         coach.begin(_say)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+from codriver.coaching.source import FeedbackSource
+from codriver.errors import InvalidArgumentError
 from sim_clients.drive.arguments import fraction, length, natural
 from sim_clients.drive.coaching import KINDS, CoachingRequest
 from sim_clients.drive.feedback_rule import MarkingRule
@@ -49,6 +52,37 @@ def add_coach_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="let an environment wait while it has more than N unanswered requests (default: 0, never wait)",
     )
+
+
+def add_feedback_access(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds what lets us in to the service of ``--feedback``, which the parser has."""
+    parser.add_argument(
+        "--feedback-tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="the service of --feedback speaks TLS, certified by these roots (PEM)",
+    )
+    parser.add_argument(
+        "--feedback-token", type=Path, metavar="FILE", help="file with the bearer token that it wants"
+    )
+
+
+def feedback_source(arguments: argparse.Namespace) -> FeedbackSource | None:
+    """Returns the service that the arguments name; None where they name none.
+
+    Raises:
+        InvalidArgumentError: The arguments do not go together.
+    """
+    if arguments.feedback is None:
+        if arguments.feedback_tls_ca or arguments.feedback_token:
+            raise InvalidArgumentError(
+                "--feedback-tls-ca and --feedback-token belong to a service that --feedback names",
+                field="feedback",
+            )
+        return None
+    source = FeedbackSource(arguments.feedback, arguments.feedback_tls_ca, arguments.feedback_token)
+    source.check()
+    return source
 
 
 def coach(text: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from codriver.coaching.blocking_link import BlockingLink
 from codriver.coaching.ledger import reason_name
+from codriver.coaching.source import FeedbackSource
 from codriver.driving import to_action
 from codriver.v1 import action_pb2, feedback_pb2, feedback_service_pb2, observation_pb2
 from sim_clients.drive.coach_service import coach_service
@@ -111,20 +112,21 @@ class CoachDriver:
 
 
 @contextlib.contextmanager
-def open_coach_driver(address: str | None, say: Callable[[str], None]) -> Iterator[CoachDriver]:
+def open_coach_driver(source: FeedbackSource | None, say: Callable[[str], None]) -> Iterator[CoachDriver]:
     """Connects to a feedback service, or starts one, and waits until its coach answers.
 
     Args:
-        address: Of a running service. None: one is started.
+        source: A running service. None: one is started.
         say: Told how the coach comes up, a line each.
 
     Raises:
         SimulatorError: No coach answers.
+        InvalidArgumentError: A file that lets us in cannot be used.
     """
-    with coach_service(address) as service:
+    with coach_service(source) as service:
         service.watch()
         for line in service.wait(COACH):
             say(line)
-        with BlockingLink(service.address) as link:
+        with BlockingLink(service.address, **service.source.link_settings()) as link:
             link.wait_connected(_CONNECT_TIMEOUT_S)
             yield CoachDriver(link)

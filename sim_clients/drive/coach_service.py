@@ -15,6 +15,8 @@ from pathlib import Path
 import grpc
 
 from codriver import connection
+from codriver.coaching.source import FeedbackSource
+from codriver.errors import CodriverError
 from codriver.v1 import feedback_service_pb2, feedback_service_pb2_grpc
 from sim_clients.drive.program import last_line, start_program, stop_program
 from sim_clients.simulator import SimulatorError
@@ -31,25 +33,30 @@ class CoachService:
     """A feedback service, ours or somebody else's, and how its coaches are. Nothing is known before :meth:`watch`.
 
     Args:
-        address: Where it listens, or will.
+        source: Where it listens, or will, and how to be let in.
         process: Its process, with its standard output as a pipe. None: it is not ours.
         errors: File that its standard error goes to.
         patience_s: For :meth:`wait`, where it is not ours.
 
+    Raises:
+        InvalidArgumentError: A file that lets us in cannot be used.
+
     Attributes:
+        source: Where it listens, and how to be let in.
         address: Where it listens.
         joined: Coaches that answer, by name, with the seconds that it took them.
     """
 
     def __init__(
         self,
-        address: str,
+        source: FeedbackSource,
         process: subprocess.Popen[bytes] | None = None,
         errors: Path | None = None,
         *,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self.address = address
+        self.source, self.address = source, source.address
+        self._credentials, self._token = source.credentials(), source.reader()
         self.joined: dict[str, float] = {}
         self._process, self._errors = process, errors
         self._begin = time.monotonic()
@@ -150,12 +157,20 @@ class CoachService:
 
     def _look(self) -> None:
         options = connection.channel_options(self.address)
-        with grpc.insecure_channel(connection.target(self.address), options) as channel:
+        address = connection.target(self.address)
+        with (
+            grpc.insecure_channel(address, options)
+            if self._credentials is None
+            else grpc.secure_channel(address, self._credentials, options)
+        ) as channel:
             stub = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
             while not self._closing.is_set():
                 try:
-                    found = stub.ListCoaches(feedback_service_pb2.ListCoachesRequest(), timeout=5.0)
-                except grpc.RpcError:
+                    token = connection.metadata(None if self._token is None else self._token())
+                    found = stub.ListCoaches(
+                        feedback_service_pb2.ListCoachesRequest(), timeout=5.0, metadata=token
+                    )
+                except (grpc.RpcError, CodriverError):
                     if self.dead and not self._closing.is_set():
                         with self._lock:
                             self.joined.clear()
@@ -203,13 +218,13 @@ class CoachService:
 
 
 @contextlib.contextmanager
-def coach_service(address: str | None = None) -> Iterator[CoachService]:
-    """Watches the feedback service at an address; without one, starts ``codriver feedback`` with a Triton of its own.
+def coach_service(source: FeedbackSource | None = None) -> Iterator[CoachService]:
+    """Watches a feedback service; where none is named, starts ``codriver feedback`` with a Triton of its own.
 
     It returns at once: coaches need seconds to come up, and minutes the first time, when their environment is made.
     """
-    if address is not None:
-        service = CoachService(address)
+    if source is not None:
+        service = CoachService(source)
         try:
             yield service
         finally:
@@ -221,7 +236,7 @@ def coach_service(address: str | None = None) -> Iterator[CoachService]:
         command = ["feedback", "--triton", "embedded", "--listen", address, "--admin-listen", "off"]
         with errors.open("wb") as log:
             process = start_program(command, log, output=subprocess.PIPE)
-        service = CoachService(address, process, errors)
+        service = CoachService(FeedbackSource(address), process, errors)
         try:
             yield service
         finally:

@@ -16,9 +16,11 @@ from codriver.errors import CodriverError
 from sim_clients.drive.arguments import add_town_arguments, fraction, positive
 from sim_clients.drive.coach_arguments import (
     add_coach_arguments,
+    add_feedback_access,
     check_coach_arguments,
     coaching_lines,
     coaching_request,
+    feedback_source,
 )
 from sim_clients.drive.coach_driver import EVERY_ROW, open_coach_driver
 from sim_clients.drive.coaching import Coaching
@@ -76,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="ADDR",
         help="with --policy vlm: use this feedback service instead of starting one",
     )
+    add_feedback_access(parser)
     add_town_arguments(parser, town="the simulator's training town")
     parser.add_argument("--episodes", type=positive, help="episodes to drive (default: until interrupted)")
     parser.add_argument(
@@ -232,7 +235,7 @@ def _drive(arguments: argparse.Namespace, driven: _Driven) -> None:
 def _check_driver(arguments: argparse.Namespace) -> None:
     if bool(arguments.server) == bool(arguments.policy):
         parser().error("say who drives: --server ADDR, or --policy vlm")
-    if arguments.feedback and not arguments.policy:
+    if (arguments.feedback or arguments.feedback_tls_ca or arguments.feedback_token) and not arguments.policy:
         parser().error("--feedback names the service of --policy vlm; a server knows its own")
     if arguments.policy and (arguments.coach or arguments.policy_id):
         parser().error("--policy vlm drives without a server: --coach and --policy-id are asked of one")
@@ -243,7 +246,7 @@ def _open(
 ) -> tuple[Answer, Coaching | None, MarkingRule | None]:
     """Opens the session, or the way to the model that drives; ``coaching`` gets its figures at the end."""
     if arguments.policy is not None:
-        coach = stack.enter_context(open_coach_driver(arguments.feedback, _say))
+        coach = stack.enter_context(open_coach_driver(feedback_source(arguments), _say))
         stack.callback(lambda: coaching.update(coach.figures()))
         return coach, None, EVERY_ROW
     drive = stack.enter_context(

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from codriver.errors import CodriverError
 from sim_clients.drive.arguments import add_town_arguments, positive
+from sim_clients.drive.coach_arguments import add_feedback_access, feedback_source
 from sim_clients.drive.config import Driver
 from sim_clients.drive.progress import EpisodeProgress
 from sim_clients.drive.tasks import TaskList
@@ -48,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="ADDR",
         help="with --policy vlm: use this feedback service instead of starting one",
     )
+    add_feedback_access(parser)
     parser.add_argument("--server", metavar="ADDR", help="use this agent server instead of starting one")
     parser.add_argument(
         "--hide",
@@ -73,7 +75,9 @@ def main(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     if arguments.server and arguments.policy:
         parser().error("--server drives with that server's policy: leave out --policy")
-    if arguments.feedback and arguments.policy != _VLM:
+    if (
+        arguments.feedback or arguments.feedback_tls_ca or arguments.feedback_token
+    ) and arguments.policy != _VLM:
         parser().error("--feedback names the service of --policy vlm")
     if arguments.hide and arguments.policy == _VLM:
         parser().error("--hide blanks tensors of the policy: 'vlm' looks at the picture")
@@ -117,7 +121,7 @@ def _drive(arguments: argparse.Namespace, of_driver: dict[str, Any]) -> list[Epi
         policy=arguments.policy if driver == "server" else None,
         envs=arguments.envs,
         hidden=tuple(arguments.hide),
-        feedback=arguments.feedback,
+        feedback=feedback_source(arguments),
     )
     log = arguments.log or _default_log(town, arguments)
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from codriver.coaching.source import FeedbackSource
 from sim_clients.drive.coach_driver import EVERY_ROW, open_coach_driver
 from sim_clients.drive.config import Driver, WorkerConfig
 from sim_clients.drive.loop import Answer, DriveLoop, Episode, Step
@@ -42,7 +43,7 @@ class Evaluation:
     policy: str | None = None
     envs: int = 1
     hidden: tuple[str, ...] = ()
-    feedback: str | None = None
+    feedback: FeedbackSource | None = None
 
 
 def run_evaluation(

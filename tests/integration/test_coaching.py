@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from agent_server.feedback.coaching import FeedbackSource
+from codriver.coaching.source import FeedbackSource
 from codriver.codecs import png
 from codriver.serving.protection import Protection
 from feedback_service.config import Options, coach_choice
@@ -195,15 +195,16 @@ def test_encrypted_and_with_a_token(start, certificates, pictures, tmp_path):  #
     tokens, mine = tmp_path / "tokens", tmp_path / "mine"
     tokens.write_text("drive driver-0123456789\n")
     mine.write_text("driver-0123456789\n")
-    protection = Protection(certificate, key, tokens=tokens)
+    protection = Protection(certificate, key, certificates.ca, tokens)
+    ours = certificates.make("asker")
     service = Service(tmp_path, listen=("localhost:0",), protection=protection)
     try:
-        server = start(feedback=FeedbackSource(service.address, certificates.ca, mine))
+        server = start(feedback=FeedbackSource(service.address, certificates.ca, mine, *ours))
         base.wait_until(lambda: server.server.coaching.link.connected, 60)
         driver = coached.CoachedDriver(start.connect(server))
         drive(driver, 1)
         assert set(driver.hear(2).values()) == {""}
-        stranger = start(feedback=FeedbackSource(service.address, certificates.other, mine))
+        stranger = start(feedback=FeedbackSource(service.address, certificates.ca, mine))
         driver = coached.CoachedDriver(start.connect(stranger))
         drive(driver, 1)
         assert set(driver.hear(2).values()) == {"MODEL_NOT_LOADED"}

@@ -15,7 +15,7 @@ from tests.integration.helpers import SMALL_TOWN, Program, codriver, wait_until
 CRASHING = """
 import asyncio, os, signal, sys
 import torch
-from agent_server.feedback.coaching import FeedbackSource
+from codriver.coaching.source import FeedbackSource
 from agent_server.policies.card import PolicyCard
 from agent_server.policies.torch_policy import TorchPolicy
 from agent_server.server import AgentServer, Options
@@ -141,6 +141,7 @@ def test_a_server_without_coaches_grants_none_and_drives(server):
         ([], "say who drives"),
         (["--server", "unix:x", "--policy", "vlm"], "say who drives"),
         (["--server", "unix:x", "--feedback", "unix:y"], "--feedback names the service"),
+        (["--server", "unix:x", "--feedback-token", "t"], "--feedback names the service"),
         (["--policy", "vlm", "--coach", "clip"], "without a server"),
         (["--server", "unix:x", "--feedback-every", "3"], "needs --coach"),
         (["--server", "unix:x", "--coach", "clip", "--feedback-every", "0"], "no row would be marked"),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_server.feedback.coaching import FeedbackSource
 from codriver import driving
+from codriver.coaching.source import FeedbackSource
 from codriver.v1 import action_pb2, feedback_pb2, observation_pb2, tensor_pb2
 from tests.agent_server import conftest as base
 from tests.codriver.coaching.feedback_peer import CLIP, VLM, FeedbackPeer, answer_to, good, silent

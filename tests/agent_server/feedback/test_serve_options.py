@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from agent_server.feedback.coaching import Coaching, FeedbackSource
+from agent_server.feedback.coaching import Coaching
 from agent_server.serve_config import settings
+from codriver.coaching.source import FeedbackSource
 from codriver.errors import InvalidArgumentError
 
 
@@ -32,6 +33,10 @@ def test_command_line_over_file(tmp_path):
         (["--feedback", "nowhere"], ""),
         (["--feedback-token", "t"], "feedback"),
         (["--feedback", "example.org:5", "--feedback-token", "t"], "feedback_token"),
+        (["--feedback-tls-key", "k"], "feedback"),
+        (["--feedback", "unix:/a", "--feedback-tls-ca", "c", "--feedback-tls-cert", "o"], "feedback_tls_key"),
+        (["--feedback", "unix:/a", "--feedback-tls-ca", "c", "--feedback-tls-key", "k"], "feedback_tls_cert"),
+        (["--feedback", "unix:/a", "--feedback-tls-cert", "o", "--feedback-tls-key", "k"], "feedback_tls_ca"),
     ],
 )
 def test_refused(arguments, field):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
 
 import pytest
 
+from codriver.coaching.source import FeedbackSource
+from codriver.errors import InvalidArgumentError
+from sim_clients.drive.coach_arguments import add_feedback_access, feedback_source
+from sim_clients.drive.coach_driver import open_coach_driver
 from sim_clients.drive.coach_service import CoachService, coach_service
 from sim_clients.simulator import SimulatorError
 from tests.codriver.coaching.feedback_peer import VLM, FeedbackPeer
@@ -53,7 +58,7 @@ def wait_for(condition):
 
 
 def test_coaches_that_are_up_are_not_waited_for(tmp_path):
-    with FeedbackPeer(tmp_path / "f") as peer, coach_service(peer.address) as service:
+    with FeedbackPeer(tmp_path / "f") as peer, coach_service(FeedbackSource(peer.address)) as service:
         service.watch()
         lines = list(service.wait())
         assert lines == ["clip and vlm have joined after 0 s"]
@@ -62,7 +67,7 @@ def test_coaches_that_are_up_are_not_waited_for(tmp_path):
 
 def test_what_is_going_on_is_said_once_and_each_coach_joins(tmp_path):
     said = []
-    with Installing(tmp_path / "f") as peer, coach_service(peer.address) as service:
+    with Installing(tmp_path / "f") as peer, coach_service(FeedbackSource(peer.address)) as service:
         service.watch()
         wait_for(lambda: peer.listed >= 4)
         said += service.lines()
@@ -81,7 +86,7 @@ def test_what_is_going_on_is_said_once_and_each_coach_joins(tmp_path):
 
 
 def test_nobody_there_is_one_line(tmp_path):
-    service = CoachService(f"unix:{tmp_path}/nowhere", patience_s=0.5)
+    service = CoachService(FeedbackSource(f"unix:{tmp_path}/nowhere"), patience_s=0.5)
     service.watch()
     try:
         with pytest.raises(SimulatorError, match="no coach answers: no feedback service answers at unix:"):
@@ -99,7 +104,7 @@ def child(tmp_path, *arguments, code=FAKE):
             stderr=log,
             start_new_session=True,
         )
-    service = CoachService(f"unix:{tmp_path}/f", process, errors)
+    service = CoachService(FeedbackSource(f"unix:{tmp_path}/f"), process, errors)
     service.watch()
     return process, service
 
@@ -132,6 +137,43 @@ def test_a_service_that_nobody_looked_at_is_ended_too(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    CoachService(f"unix:{tmp_path}/f", process).close()
+    CoachService(FeedbackSource(f"unix:{tmp_path}/f"), process).close()
     assert process.poll() is not None
     process.stdin.close()
+
+
+def test_a_service_that_wants_a_token_gets_it(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("right\n")
+    with FeedbackPeer(tmp_path / "f", token="right") as peer:
+        with coach_service(FeedbackSource(peer.address, token=token)) as service:
+            service.watch()
+            assert list(service.wait())[-1].startswith("clip and vlm have joined")
+        with open_coach_driver(FeedbackSource(peer.address, token=token), print) as driver:
+            assert driver.figures()["unanswered"] == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ([], None),
+        (["--feedback-token", "t"], "feedback"),
+        (["--feedback", "example.org:5", "--feedback-token", "t"], "feedback_token"),
+        (["--feedback", "example.org:5", "--feedback-token", "t", "--feedback-tls-ca", "c"], None),
+    ],
+)
+def test_what_lets_us_in_belongs_to_a_named_service(arguments, field):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--feedback")
+    add_feedback_access(parser)
+    given = parser.parse_args(arguments)
+    if field is None:
+        source = feedback_source(given)
+        assert (source is None) == (not arguments)
+        assert source is None or source.options() == [
+            "--feedback", "example.org:5", "--feedback-tls-ca", "c", "--feedback-token", "t",
+        ]  # fmt: skip
+        return
+    with pytest.raises(InvalidArgumentError) as caught:
+        feedback_source(given)
+    assert caught.value.field == field
