@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from codriver import connection
 from codriver.coaching.source import FeedbackSource
 from codriver.errors import CodriverError
 from codriver.v1 import feedback_service_pb2, feedback_service_pb2_grpc
+from sim_clients.drive.folder import command_folder
 from sim_clients.drive.program import last_line, start_program, stop_program
 from sim_clients.simulator import SimulatorError
 
@@ -230,8 +230,8 @@ def coach_service(source: FeedbackSource | None = None) -> Iterator[CoachService
         finally:
             service.close()
         return
-    with tempfile.TemporaryDirectory(prefix="codriver-") as folder:
-        errors = Path(folder) / "stderr.log"
+    with command_folder() as folder:
+        errors = folder / "stderr.log"
         address = f"unix:{folder}/feedback.sock"
         command = ["feedback", "--triton", "embedded", "--listen", address, "--admin-listen", "off"]
         with errors.open("wb") as log:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from sim_clients.drive.folder import command_folder
 from sim_clients.drive.program import last_line, start_program, stop_program
 from sim_clients.simulator import SimulatorError
 
@@ -29,10 +29,10 @@ def local_server(policy: str | None, *, arguments: list[str] | None = None) -> I
     Raises:
         SimulatorError: The server did not start; the message is its own last line.
     """
-    with tempfile.TemporaryDirectory(prefix="codriver-") as folder:
+    with command_folder() as folder:
         address = f"unix:{folder}/agent.sock"
-        ready = Path(folder) / "ready.json"
-        errors = Path(folder) / "stderr.log"
+        ready = folder / "ready.json"
+        errors = folder / "stderr.log"
         command = ["serve", "--listen", address, "--ready-file", str(ready)]
         command += [*(["--policy", policy] if policy else []), *(arguments or [])]
         with errors.open("wb") as log:
