@@ -55,7 +55,8 @@ def test_the_feedback_service_itself_needs_no_model_library():
     offences = {
         str(path.relative_to(ROOT)): sorted(found)
         for path in room.rglob("*.py")
-        if path.relative_to(room).parts[0] not in IN_THE_COACH_ENVIRONMENT and (found := imports(path) & heavy)
+        if path.relative_to(room).parts[0] not in IN_THE_COACH_ENVIRONMENT
+        and (found := imports(path) & heavy)
     }
     assert not offences
 
