@@ -13,7 +13,7 @@ demo: .venv/.installed-demo # watch the shipped policy drive; without a screen: 
 coach: .venv-coach/.installed # install what the models behind Triton need; the demo does it too, while it drives
 test: .venv/.installed-dev .venv-coach/.installed-dev # all tests; the client's also on the oldest libraries that it allows
 	.venv/bin/python tests/compat.py
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist loadfile)
 	$(if $(ARGS),,$(COACH) -m pytest tests/coach_environment)
 lint: .venv/.installed-dev .venv-protos/.installed node_modules/.installed # style, types, contract
 	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy
