@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import sys
 import time
 from collections import Counter
@@ -76,8 +77,10 @@ class AnnotateLoad:
         self._outcomes: Counter[str] = Counter()
         self._latencies_s: list[float] = []
         self._ages: list[int] = []
-        self._in_time = 0
+        self._bursts: list[tuple[float, int]] = []
         self._end = float("inf")
+        # Keys of its own: a service remembers what it has answered.
+        self._session_id = f"bench-{secrets.token_hex(8)}"
         self._room = asyncio.Event()
 
     async def run(self) -> dict[str, Any]:
@@ -102,7 +105,7 @@ class AnnotateLoad:
         return {
             "job": asdict(job),
             "asked": asked,
-            "values_per_s": self._in_time / job.seconds,
+            "values_per_s": self._rate(),
             "outcomes": dict(self._outcomes),
             "availability": self._outcomes["value"] / asked,
             "unanswered": len(self._sent),
@@ -136,7 +139,7 @@ class AnnotateLoad:
             env = self._count % job.envs
             step = self._steps[env]
             pick = self._count % len(frames)
-            key = feedback_pb2.FeedbackKey(session_id="bench", env=env, step=step)
+            key = feedback_pb2.FeedbackKey(session_id=self._session_id, env=env, step=step)
             context = observation_pb2.FeedbackContext(
                 command=RouteCommand.Name(frames.commands[pick]),
                 forward_speed_mps=float(frames.speeds_mps[pick]),
@@ -159,23 +162,35 @@ class AnnotateLoad:
     async def _read(self, call: Any) -> None:
         while (response := await call.read()) is not EOF:
             now = time.perf_counter()
-            for feedback in response.feedback:
-                self._take(feedback, now)
+            values = sum(self._take(feedback, now) for feedback in response.feedback)
+            if values and now <= self._end:
+                self._bursts.append((now, values))
             self._room.set()
 
-    def _take(self, feedback: feedback_pb2.Feedback, now: float) -> None:
+    def _rate(self) -> float:
+        """Values a second, between the first and the last that came while requests were made.
+
+        Values come in batches; to count from the first request on would give the share of a batch away.
+        """
+        if len(self._bursts) < 2:
+            return sum(values for _, values in self._bursts) / self._job.seconds
+        (first, _), (last, _) = self._bursts[0], self._bursts[-1]
+        return sum(values for _, values in self._bursts[1:]) / (last - first)
+
+    def _take(self, feedback: feedback_pb2.Feedback, now: float) -> bool:
+        """Notes an answer; whether it is a value."""
         key = (feedback.key.env, feedback.key.step)
         self._answers[key] += 1
         sent = self._sent.pop(key, None)
         if feedback.WhichOneof("outcome") == "unavailable":
             name = feedback_pb2.UnavailableReason.Name(feedback.unavailable.reason)
             self._outcomes[name.removeprefix("UNAVAILABLE_REASON_").lower()] += 1
-            return
+            return False
         self._outcomes["value"] += 1
-        self._in_time += now <= self._end
         if sent is not None:
             self._latencies_s.append(now - sent)
             self._ages.append(self._steps[feedback.key.env] - 1 - feedback.key.step)
+        return True
 
 
 def _percentiles(values: list[Any]) -> list[float] | None:

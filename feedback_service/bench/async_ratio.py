@@ -48,11 +48,15 @@ def injected(
     say: Say,
     latencies_s: tuple[float, ...] = LATENCIES_S,
 ) -> list[dict[str, Any]]:
-    """Ratios for a coach of known latency, pause rule off; one entry a latency and load."""
+    """Ratios for a vision-language coach of known latency that is asked at every step, pause rule off.
+
+    Returns:
+        One entry a latency and load.
+    """
     runs = []
     for latency_s in latencies_s:
         for bound in (POLICY_BOUND, SIMULATOR_BOUND):
-            say(f"coaches of {latency_s:g} s, {bound}-bound")
+            say(f"a coach of {latency_s:g} s, {bound}-bound")
             model, rest = (cores.one, cores.other) if bound == POLICY_BOUND else (cores.other, cores.other)
             drive = cores.other if bound == POLICY_BOUND else cores.one
             with (
@@ -63,7 +67,7 @@ def injected(
                 # Rows that wait for a second turn of a slow coach are out of time before it.
                 timeout_ms = int(latency_s * 1e3) + 5000
                 job = replace(load_of(bound, seconds, data), address=server, timeout_ms=timeout_ms)
-                arms = pairs(job, ["vlm", "clip"], drive, rounds, wait_s=latency_s + 8.0)
+                arms = pairs(job, ["vlm"], drive, rounds, wait_s=latency_s + 8.0)
             runs.append({"part": "injected", "latency_s": latency_s, "bound": bound, **arms})
     return runs
 
