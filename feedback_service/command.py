@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from codriver.errors import CodriverError
+from feedback_service.priority import give_way
 
 if TYPE_CHECKING:
     from feedback_service.config import Settings
@@ -37,6 +38,7 @@ def main(argv: list[str]) -> int:
             from feedback_service.check import check_command
 
             return asyncio.run(check_command(chosen))
+        give_way()
         return asyncio.run(_serve(chosen))
     except CodriverError as error:
         print(f"codriver feedback: {error}", file=sys.stderr)

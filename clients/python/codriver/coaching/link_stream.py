@@ -23,6 +23,9 @@ MAY_PASS = (
 )
 """Ends of a connection that another one may not meet."""
 
+GATHER_S = 0.002
+"""Pause before requests are written."""
+
 
 class LinkStream:
     """A connection that is used once.
@@ -141,6 +144,8 @@ class LinkStream:
                     await self._call.write(message)
                 if not changed.is_set():
                     await changed.wait()
+                # What asks is on its way to answer something faster: let that go first, and gather what comes with it.
+                await asyncio.sleep(GATHER_S)
         except (grpc.RpcError, asyncio.InvalidStateError):
             pass  # the reader meets the same end, and says which it was
         except Exception as error:  # noqa: BLE001 - without a writer nothing would be asked any more
