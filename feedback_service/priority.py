@@ -19,4 +19,4 @@ def give_way(nice: int = NICE) -> None:
     with contextlib.suppress(OSError):
         os.nice(max(0, nice - os.nice(0)))
         if os.getsid(0) == os.getpid():
-            Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
+            Path("/proc/self/autogroup").write_text(str(os.nice(0)), encoding="ascii")
