@@ -40,12 +40,20 @@ def test_a_run_is_not_overwritten(run, drives, capsys):
 def test_an_interrupted_run_goes_on_where_it_was(drives, tmp_path):
     arguments = ["--data", str(drives), "--out", str(tmp_path / "run"), *STEPS, "--held-out", "0"]
     command = [sys.executable, "-m", "feedback_service.finetune.clip.command", *arguments]
-    process = subprocess.Popen([*command, "--epochs", "1000", "--report-every", "64"], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*command, "--epochs", "1000", "--report-every", "64"],
+        stderr=subprocess.PIPE,
+        # a test run in the background ignores interrupts, and so would what it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     checkpoint, begin = tmp_path / "run" / "checkpoint.safetensors", time.monotonic()
     while not checkpoint.exists() and time.monotonic() - begin < 120:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    try:
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130 and b"--resume" in errors
     before = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])["samples"]
     assert main([*arguments, "--resume", "--epochs", "1000", "--minutes", "0.0001"]) == 0
