@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codriver.errors import CodriverError
-from feedback_service.bench.async_ratio import Cores, injected, real_models
+from feedback_service.bench.async_ratio import LATENCIES_S, Cores, injected, real_models
 from feedback_service.bench.efficiency import Subject, efficiency, table_8
 from feedback_service.bench.overload import overload
 from feedback_service.bench.programs import once
@@ -44,6 +44,13 @@ def parser() -> argparse.ArgumentParser:
         "--rounds", type=int, default=3, help="how often each pair is measured (default: %(default)s)"
     )
     p.add_argument(
+        "--latency-s",
+        type=float,
+        action="append",
+        metavar="S",
+        help="of the part async: only a coach of this latency; repeat it for more (default: 0, 1, 10, 40)",
+    )
+    p.add_argument(
         "--data", default="", metavar="DIR", help="recorded dataset to show (default: made-up rows)"
     )
     p.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -53,8 +60,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Runs the verb."""
     args = parser().parse_args(argv)
-    if args.rounds < 1 or args.seconds <= 0:
-        parser().error("--rounds must be at least 1, --seconds more than 0")
+    if args.rounds < 1 or args.seconds <= 0 or min(args.latency_s or [0.0]) < 0:
+        parser().error("--rounds must be at least 1, --seconds more than 0, --latency-s at least 0")
     try:
         report = run(args)
     except CodriverError as error:
@@ -76,7 +83,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     runs: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         if "async" in parts:
-            runs += injected(cores, args.seconds, args.rounds, args.data, say)
+            latencies_s = tuple(args.latency_s or LATENCIES_S)
+            runs += injected(cores, args.seconds, args.rounds, args.data, say, latencies_s)
         if "real" in parts:
             runs += real_models(cores, args.seconds, args.rounds, args.data, say)
         if "efficiency" in parts:
